@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or later; found $$($(PYTHON) --version); set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+.PHONY: setup demo test lint types docs bench lock help
+setup: $(READY)  ## make the virtual environment from requirements.lock
+
+demo: $(READY)  ## simulate a world, train, compare, score, explain, tune; prints where the report is
+	$(BIN)/leadscore demo --out models/demo
+
+test: $(READY)  ## run all tests and doctests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict on src/
+	$(BIN)/mypy
+
+docs: $(READY)  ## rebuild the picture and the figures that README and docs/ show
+	$(BIN)/python docs/build.py
+
+bench: $(READY)  ## speed beside peers in the same run, printed and written to docs/benchmarks.md
+	$(BIN)/python benchmarks/speed.py
+
+lock:  ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10

@@ -1,0 +1,1 @@
+"""Tables at the door: the contract of leads, events and outcomes, and who is who."""

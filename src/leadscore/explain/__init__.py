@@ -1,0 +1,1 @@
+"""Reasons that add up to the score, in words and as a card."""

@@ -1,0 +1,1 @@
+"""Scorers on X and y: the served forms (NumPy alone) and the scikit-learn classifiers that fit them."""

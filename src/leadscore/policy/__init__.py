@@ -1,0 +1,1 @@
+"""Stages and thresholds: tune, preview, publish, undo."""
