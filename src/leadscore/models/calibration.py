@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leadscore.errors import ModelError, UsageError, explain, shown
-from leadscore.models.matrix import Floats
+from leadscore.models.matrix import Floats, is_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,11 @@ def _cross_entropy(beta: Floats, x: Floats, target: Floats, w: Floats) -> float:
 
 def _numbers(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
     """Take exactly these names, all finite numbers."""
-    good = isinstance(values, Mapping) and set(values) == set(names)
-    if not good or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values.values()):
+    if (
+        not isinstance(values, Mapping)
+        or set(values) != set(names)
+        or not all(map(is_finite, values.values()))
+    ):
         raise ModelError(
             explain(f"the numbers {', '.join(names)}", "something else", "restore the model's files")
         )

@@ -1,6 +1,5 @@
 """Conditions on one column, as point tables and policies write them."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -8,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
-from leadscore.models.matrix import Bools, Column, Floats
+from leadscore.models.matrix import Bools, Column, Floats, is_finite
 
 Value: TypeAlias = str | float | tuple[str | float, ...] | None
 
@@ -163,14 +162,12 @@ def _checked(column: str, op: str, value: object) -> Value:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if is_finite(value) else None
 
 
 def _word(value: object) -> str | float | None:
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))  # the way tables write booleans
+    if isinstance(value, bool):
+        return str(value)  # the way tables write booleans
     return value if isinstance(value, str) else _number(value)
 
 

@@ -1,8 +1,9 @@
 """X as one float64 matrix: numbers as they are, categories as level codes, missing as NaN."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -144,6 +145,18 @@ def to_matrix(X: pd.DataFrame | NDArray[Any], columns: Sequence[Column]) -> Floa
         M[:, j] = _numbers(values, column.name) if column.levels is None else _codes(values, column.levels)
     _refuse_infinite(M, [column.name for column in columns])
     return M
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Say whether a value read from a file is a number that float64 can hold; booleans are not.
+
+    Examples
+    --------
+    >>> is_finite(2), is_finite(float("nan")), is_finite(10**400), is_finite("2")
+    (True, False, False, False)
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def _array_matrix(values: NDArray[Any], width: int) -> Floats:

@@ -1,0 +1,197 @@
+"""A logistic model as a table: what each column adds to the margin, in closed form."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from leadscore.errors import ModelError, explain
+from leadscore.models.matrix import Column, Floats, is_finite
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTerm:
+    """What a column of numbers adds: coefficient * (f(x) - centre) / scale, or `missing`.
+
+    Parameters
+    ----------
+    signed_log : bool
+        f(x) is sign(x) * log(1 + |x|) for a skewed column, else x.
+    centre, scale : float
+        Mean and standard deviation of f(x) in training.
+    coefficient : float
+    missing : float
+        What a missing value adds.
+    mean : float
+        What the column added on average in training.
+    """
+
+    signed_log: bool
+    centre: float
+    scale: float
+    coefficient: float
+    missing: float
+    mean: float
+
+    def added(self, x: Floats) -> Floats:
+        """Give what each value of the column adds to the margin."""
+        values = signed_log(x) if self.signed_log else x
+        standard = (values - self.centre) / self.scale
+        return np.where(np.isnan(x), self.missing, self.coefficient * standard)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsTerm:
+    """What a category adds: one number a level, one for a missing value.
+
+    Parameters
+    ----------
+    coefficients : tuple of float
+        In the order of the column's levels.
+    missing : float
+    mean : float
+        What the column added on average in training.
+    """
+
+    coefficients: tuple[float, ...]
+    missing: float
+    mean: float
+
+    def added(self, x: Floats) -> Floats:
+        """Give what each code of the column adds to the margin."""
+        table = np.array([*self.coefficients, self.missing])
+        codes = np.where(np.isnan(x), len(self.coefficients), x).astype(np.int64)
+        added: Floats = table[codes]
+        return added
+
+
+Term: TypeAlias = NumberTerm | LevelsTerm
+
+
+@dataclass(frozen=True)
+class LinearTable:
+    """A linear margin: the intercept plus what each column adds.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+    terms : tuple of NumberTerm and LevelsTerm
+        One a column, of its kind.
+    intercept : float
+
+    Raises
+    ------
+    ModelError
+        The terms do not fit the columns.
+
+    Examples
+    --------
+    >>> term = NumberTerm(signed_log=False, centre=2.0, scale=1.0, coefficient=0.5, missing=-1.0, mean=0.25)
+    >>> table = LinearTable((Column("visits"),), (term,), intercept=-2.0)
+    >>> table.margin(np.array([[4.0], [np.nan]])).tolist()
+    [-1.0, -3.0]
+    >>> base, parts = table.contributions(np.array([[4.0], [np.nan]]))
+    >>> base, parts.tolist()
+    (-1.75, [[0.75], [-1.25]])
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    columns: tuple[Column, ...]
+    terms: tuple[Term, ...]
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if len(self.terms) != len(self.columns) or not all(map(_fits, self.terms, self.columns)):
+            raise ModelError(explain("one term of its kind for each column", "others", _RESTORE))
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def driver_columns(self) -> tuple[tuple[str, ...], ...]:
+        """Each column stands behind its own driver."""
+        return tuple((column.name,) for column in self.columns)
+
+    def margin(self, M: Floats) -> Floats:
+        """Add up the columns in their order, so that one row and many give the same bits."""
+        margin = np.full(len(M), self.intercept)
+        for j, term in enumerate(self.terms):
+            margin = margin + term.added(np.ascontiguousarray(M[:, j]))
+        return margin
+
+    def contributions(self, M: Floats) -> tuple[float, Floats]:
+        """Compare what each column adds with its average in training: exact SHAP for independent columns."""
+        parts = np.empty(M.shape)
+        base = self.intercept
+        for j, term in enumerate(self.terms):
+            parts[:, j] = term.added(np.ascontiguousarray(M[:, j])) - term.mean
+            base += term.mean
+        return base, parts
+
+    def to_files(self) -> dict[str, bytes]:
+        """Give the saved form, linear.json."""
+        values = {
+            "columns": [column.to_dict() for column in self.columns],
+            "terms": [asdict(term) for term in self.terms],
+            "intercept": self.intercept,
+        }
+        return {"linear.json": json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).encode()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "LinearTable":
+        """Read what `to_files` gave.
+
+        Raises
+        ------
+        ModelError
+            The file is absent or does not hold a linear table.
+        """
+        try:
+            values = json.loads(files["linear.json"])
+        except (KeyError, ValueError, RecursionError):
+            raise ModelError(explain("a readable linear.json", "none", _RESTORE)) from None
+        match values:
+            case {"columns": list(columns), "terms": list(terms), "intercept": intercept, **rest} if not rest:
+                return cls(
+                    tuple(Column.from_dict(column) for column in columns),
+                    tuple(_term(term) for term in terms),
+                    _finite(intercept),
+                )
+        raise ModelError(explain("columns, terms and intercept in linear.json", "something else", _RESTORE))
+
+
+def signed_log(x: Floats) -> Floats:
+    """Draw in both tails of a skewed column: sign(x) * log(1 + |x|)."""
+    return np.sign(x) * np.log1p(np.abs(x))
+
+
+_RESTORE = "restore the model's files"
+
+
+def _fits(term: Term, column: Column) -> bool:
+    if isinstance(term, NumberTerm):
+        return column.levels is None and term.scale > 0
+    return column.levels is not None and len(term.coefficients) == len(column.levels)
+
+
+def _term(values: object) -> Term:
+    match values:
+        case {"coefficients": list(coefficients), "missing": missing, "mean": mean, **rest} if not rest:
+            return LevelsTerm(tuple(_finite(c) for c in coefficients), _finite(missing), _finite(mean))
+        case {"signed_log": bool(logged), **numbers} if numbers.keys() == set(_NUMBERS):
+            return NumberTerm(logged, **{name: _finite(numbers[name]) for name in _NUMBERS})
+    raise ModelError(explain("terms of numbers or levels in linear.json", "something else", _RESTORE))
+
+
+_NUMBERS = ("centre", "scale", "coefficient", "missing", "mean")
+
+
+def _finite(value: object) -> float:
+    if not is_finite(value):
+        raise ModelError(explain("finite numbers in linear.json", "something else", _RESTORE))
+    return float(value)
