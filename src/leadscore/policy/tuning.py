@@ -37,8 +37,8 @@ class Figure:
     Parameters
     ----------
     line : {"mql", "sales_ready", "points", "mql - points"}
-        `points` are the hand-built points at no more than the volume of `mql`; `mql - points` is the
-        difference on the same leads.
+        `points` takes as many leads as `mql`, those with the most points, and leads that are level at
+        the end in equal shares; `mql - points` is the difference on the same leads.
     figure : str
         One of `FIGURES`.
     value, low, high : float
@@ -374,11 +374,11 @@ def tuned(
     lines, volume, _ = _curve(p, backtest.y)
     most = max(float(volume[0]), sales_share * int(above.sum()))
     sales_ready = max(mql, _line(lines, int(np.searchsorted(volume, most, side="right")) - 1))
-    reached = {"mql": above, "sales_ready": p >= sales_ready}
+    taken = {"mql": above.astype(np.float64), "sales_ready": (p >= sales_ready).astype(np.float64)}
     if points is not None:
-        reached["points"] = _best(points, backtest.y, int(above.sum()))
+        taken["points"] = _best(points, int(above.sum()))
     money = None if value_of_win is None or cost_of_touch is None else (value_of_win, cost_of_touch)
-    figures = _figures(reached, backtest, money, draws, seed)
+    figures = _figures(taken, backtest, money, draws, seed)
     busiest = None
     if backtest.week is not None:
         busiest = int(np.bincount(backtest.week[above] - backtest.week.min()).max())
@@ -414,33 +414,34 @@ def _line(lines: Floats, chosen: int) -> float:
     return high
 
 
-def _best(points: Floats, y: Bools, most: int) -> Bools:
-    """Take the leads with the most points, at most so many; none where the top is level and larger."""
-    lines, volume, _ = _curve(points, y)
-    chosen = int(np.searchsorted(volume, most, side="right")) - 1
-    return points >= lines[chosen] if chosen >= 0 else np.zeros(len(points), dtype=np.bool_)
+def _best(points: Floats, volume: int) -> Floats:
+    """Give the share of each lead that the best so many by points take: leads level at the end share it."""
+    last = np.partition(points, len(points) - volume)[len(points) - volume]
+    sure, level = points > last, points == last
+    return np.where(sure, 1.0, level * (volume - sure.sum()) / level.sum())
 
 
 def _figures(
-    reached: Mapping[str, Bools], backtest: Backtest, money: tuple[float, float] | None, draws: int, seed: int
+    taken: Mapping[str, Floats], backtest: Backtest, money: tuple[float, float] | None, draws: int, seed: int
 ) -> tuple[Figure, ...]:
     """Give every figure of every line, each with the quantiles of its bootstrap draws."""
-    masks = list(reached.values())
-    cell = backtest.y.astype(np.int64)
-    for place, mask in enumerate(masks, start=1):
-        cell += mask.astype(np.int64) << place
-    cells = 2 << len(masks)
-    counts = np.bincount(cell, minlength=cells)
+    cell = backtest.y.astype(np.int64)  # leads that are alike in all that counts share a cell
+    won, shares = np.array([0.0, 1.0]), np.empty((2, 0))
+    for share in taken.values():
+        worth = np.unique(share)
+        cell += len(won) * np.searchsorted(worth, share)
+        shares = np.column_stack([np.tile(shares, (len(worth), 1)), np.repeat(worth, len(won))])
+        won = np.tile(won, len(worth))
+    counts = np.bincount(cell, minlength=len(won))
     drawn = np.random.default_rng(seed).multinomial(len(cell), counts / len(cell), size=draws)
     both = np.vstack([counts, drawn]).astype(np.float64)  # the first row is the backtest itself
-    member = (np.arange(cells)[:, None] >> np.arange(1, len(masks) + 1)) & 1
-    won = (np.arange(cells) & 1)[:, None]
-    values = _values(both @ member, both @ (member * won), both @ won, backtest, money)
+    wins = both * won
+    values = _values(both @ shares, wins @ shares, wins.sum(axis=1, keepdims=True), backtest, money)
     figures = []
-    for place, line in enumerate(reached):
+    for place, line in enumerate(taken):
         figures += [_figure(line, name, value[:, place]) for name, value in values.items()]
-    if "points" in reached:
-        a, b = list(reached).index("mql"), list(reached).index("points")
+    if "points" in taken:
+        a, b = list(taken).index("mql"), list(taken).index("points")
         figures += [
             _figure("mql - points", name, value[:, a] - value[:, b]) for name, value in values.items()
         ]
