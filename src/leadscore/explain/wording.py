@@ -1,0 +1,392 @@
+"""Reasons in words: what a feature's value is, beside what a typical lead has.
+
+Sentences are made from the feature's declaration, the lead's value and the typical value alone, so they
+cannot speak of anything that the model does not use.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from leadscore.errors import shown
+from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.models.matrix import OTHER, Column, Floats
+
+Value: TypeAlias = float | str | None
+
+_MOST: Final = 80  # letters of one field, word or content that a sentence shows
+
+
+@dataclass(frozen=True, slots=True)
+class _Noun:
+    """How an event type is spoken of; `many` is None where it has no plural and is counted in times."""
+
+    one: str
+    many: str | None
+
+    def times(self, count: float) -> str:
+        """Say how often: "4 page views", "e-mail opened 4 times"."""
+        if self.many is None:
+            return f"{self.one} once" if count == 1 else f"{self.one} {number(count)} times"
+        return f"{number(count)} {self.one if count == 1 else self.many}"
+
+    @property
+    def any(self) -> str:
+        """Name it without a number, ready for ": 2.4"."""
+        return self.many or self.one
+
+
+_LINKS: Final[Mapping[str, str]] = {  # between an event's last word and its content, where it is not "of"
+    "click": "on",
+    "registration": "for",
+    "request": "for",
+    "search": "for",
+    "visit": "to",
+    "webinar": "on",
+}
+_OVERALL: Final = {
+    "engagement": _Noun("activity of any kind", "activities of any kind"),
+    "operations": _Noun("operational event", "operational events"),
+    "fit": _Noun("event", "events"),
+}
+_SPOKEN: Final = {"c_level": "C-level", "vp": "VP", "it": "IT", "hr": "HR", "free": "free-mail"}
+
+
+def clean(text: object, limit: int = _MOST) -> str:
+    r"""Make a table's value safe to show: no control characters, none that cannot be written, not endless.
+
+    Examples
+    --------
+    >>> clean("red \x1b[31malert\ud800")
+    'red [31malert?'
+    """
+    return shown(text, limit).encode("utf-8", "replace").decode()
+
+
+def typical_values(M: Floats, columns: Sequence[Column]) -> dict[str, Value]:
+    """Give what a typical lead has in each column: the middle number, or the most frequent word.
+
+    Parameters
+    ----------
+    M : array of shape (n, p)
+        The training rows, as `to_matrix` lays them out.
+    columns : sequence of Column
+        What the columns of M are.
+
+    Returns
+    -------
+    dict of str to float, str or None
+        By column name; None where missing is what is typical.
+
+    Examples
+    --------
+    >>> typical_values(np.array([[0.0, 1.0], [3.0, 1.0], [4.0, 0.0]]), [Column("n"), Column("w", ("a", "b"))])
+    {'n': 3.0, 'w': 'b'}
+    """
+    return {column.name: _typical(M[:, j], column) for j, column in enumerate(columns)}
+
+
+def _typical(x: Floats, column: Column) -> Value:
+    present = x[~np.isnan(x)]
+    if column.levels is not None:
+        counts = np.bincount(present.astype(np.int64), minlength=len(column.levels))
+        return column.levels[int(counts.argmax())] if counts.max() > len(x) - len(present) else None
+    return float(np.median(present)) if 2 * len(present) > len(x) else None
+
+
+def value_of(x: float, column: Column) -> Value:
+    """Read one cell of a matrix: a number, a word, or None where it is missing.
+
+    Examples
+    --------
+    >>> value_of(1.0, Column("source", ("Ads", "Referral")))
+    'Referral'
+    """
+    if math.isnan(x):
+        return None
+    return float(x) if column.levels is None else column.levels[int(x)]
+
+
+def label(feature: Feature) -> str:
+    """Name what a feature is about in a few words; features of one concept share their label.
+
+    Examples
+    --------
+    >>> label(EventFeature("recency", "page_view", content="/pricing"))
+    'Page views of /pricing'
+    >>> label(AttributeFeature("seniority", "job_title"))
+    'Job title'
+    """
+    if isinstance(feature, EventFeature):
+        return _capital(_noun(feature).any)
+    return _NAMES.get(feature.aggregate) or _field(feature)
+
+
+def sentence(feature: Feature, value: Value, typical: Value) -> str:
+    """Say what a lead's value is, and for numbers what a typical lead has.
+
+    Parameters
+    ----------
+    feature : Feature
+    value : float, str or None
+        The lead's, as `value_of` reads it.
+    typical : float, str or None
+        As `typical_values` gives it.
+
+    Returns
+    -------
+    str
+        Without control characters, but not escaped for HTML.
+
+    Examples
+    --------
+    >>> sentence(EventFeature("count", "page_view", window=7, content="/pricing"), 4.0, 0.0)
+    '4 page views of /pricing in the last 7 days; a typical lead has 0'
+    >>> sentence(EventFeature("count", "email_click"), 0.0, 0.0)
+    'No e-mail click so far; a typical lead has none either'
+    >>> sentence(AttributeFeature("category", "industry", levels=("software",)), "software", None)
+    'Industry: software'
+    >>> sentence(AttributeFeature("number", "company_size"), None, 40.0)
+    'Company size not given; a typical lead has 40'
+    """
+    if isinstance(feature, EventFeature):
+        return _capital(_EVENTS[feature.aggregate](feature, _number(value), _number(typical)))
+    return _capital(_ATTRIBUTES[feature.aggregate](feature, value, typical))
+
+
+def number(value: float) -> str:
+    """Write a number to three significant digits, whole ones in full.
+
+    Examples
+    --------
+    >>> number(1200.0), number(2.3678), number(0.00012345), number(54321.9)
+    ('1,200', '2.37', '0.000123', '54,322')
+    """
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    places = 0 if float(value).is_integer() else max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{min(places, 12)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def days(value: float) -> str:
+    """Write a length of time in the unit that suits it.
+
+    Examples
+    --------
+    >>> days(0.01), days(0.25), days(1), days(20.6)
+    ('less than an hour', '6 hours', '1 day', '21 days')
+    """
+    if value < 1 / 24:
+        return "less than an hour"
+    if value < 1:
+        hours = round(24 * value)
+        return f"{hours} hour{'s' * (hours != 1)}"
+    whole = round(value)
+    return f"{whole:,} day{'s' * (whole != 1)}"
+
+
+# ---------------------------------------------------------------------------------------------- events
+def _count(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    return _amount(feature, value or 0.0, typical or 0.0, _noun(feature).times(value or 0.0))
+
+
+def _decayed(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    half = days(feature.half_life or 0.0)
+    text = f"recent {_noun(feature).any}: {number(value or 0.0)}, each counting half after {half}"
+    return _amount(feature, value or 0.0, typical or 0.0, text)
+
+
+def _sum(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    return _worth(feature, value or 0.0, typical or 0.0, "value of")
+
+
+def _decayed_sum(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    half = days(feature.half_life or 0.0)
+    return _worth(feature, value or 0.0, typical or 0.0, "recent value of", f", halved every {half}")
+
+
+def _mean(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    if value is None:
+        return f"no {_noun(feature).one} with a value{_when(feature)}{_beside(None, typical, number)}"
+    return _worth(feature, value, typical, "average value of")
+
+
+def _recency(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    return _ago(feature, value, typical, "last")
+
+
+def _first_seen(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    return _ago(feature, value, typical, "first")
+
+
+def _active_days(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    text = f"{_noun(feature).any} on {days(max(1.0, value or 0.0))}"
+    return _amount(feature, value or 0.0, typical or 0.0, text)
+
+
+def _distinct_contents(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    what = "content" if value == 1 else "different contents"
+    text = f"{_noun(feature).any}: {number(value or 0.0)} {what}"
+    return _amount(feature, value or 0.0, typical or 0.0, text)
+
+
+def _amount(feature: EventFeature, value: float, typical: float, some: str) -> str:
+    """Say an amount that is 0 without an event."""
+    if value == 0:
+        other = (
+            "; a typical lead has none either" if typical == 0 else f"; a typical lead has {number(typical)}"
+        )
+        return f"no {_noun(feature).one}{_when(feature)}{other}"
+    return f"{some}{_when(feature)}{_beside(value, typical, number)}"
+
+
+def _worth(feature: EventFeature, value: float, typical: float | None, what: str, how: str = "") -> str:
+    return (
+        f"{what} {_noun(feature).any}{_when(feature)}: {number(value)}{how}{_beside(value, typical, number)}"
+    )
+
+
+def _ago(feature: EventFeature, value: float | None, typical: float | None, which: str) -> str:
+    noun = _noun(feature).one
+    if value is None:
+        other = "; a typical lead has none either" if typical is None else f"; a typical lead's {which} was "
+        return f"no {noun} so far{other}" + ("" if typical is None else f"{days(typical)} ago")
+    other = "; a typical lead has none" if typical is None else f"; a typical lead's was {days(typical)} ago"
+    return f"{which} {noun} {days(value)} ago{other}"
+
+
+def _when(feature: EventFeature) -> str:
+    """Say the window; a decayed amount has none, and none is all history."""
+    if feature.window is None:
+        return "" if feature.half_life is not None else " so far"
+    return f" in the last {days(feature.window).removeprefix('1 ')}"
+
+
+def _noun(feature: EventFeature) -> _Noun:
+    if feature.event is None:
+        return _OVERALL[feature.family]
+    words = re.split(r"[ _-]+", feature.event)
+    if not all(re.fullmatch(r"[A-Za-z]?[a-z]+", word) for word in words):
+        noun = _Noun(f"“{clean(feature.event)}”", None)  # a code: it stays as it is
+    else:
+        words = ["e-mail" if word.lower() == "email" else word.lower() for word in words]
+        noun = _Noun(" ".join(words), None if words[-1].endswith("ed") else _plural(" ".join(words)))
+    if feature.content is None:
+        return noun
+    content = clean(feature.content)
+    quoted = content if re.fullmatch(r"[\w/.#?=&%~+-]+", content) else f"“{content}”"
+    tail = f" {_LINKS.get(words[-1], 'of')} {quoted}" if noun.many else f" ({quoted})"
+    return _Noun(noun.one + tail, noun.many + tail if noun.many else None)
+
+
+def _plural(noun: str) -> str:
+    if re.search(r"[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search(r"(s|x|z|ch|sh)$", noun) else f"{noun}s"
+
+
+_EVENTS: Final[Mapping[str, Callable[[EventFeature, float | None, float | None], str]]] = {
+    "count": _count,
+    "decayed_count": _decayed,
+    "sum": _sum,
+    "decayed_sum": _decayed_sum,
+    "mean": _mean,
+    "recency": _recency,
+    "first_seen": _first_seen,
+    "active_days": _active_days,
+    "distinct_contents": _distinct_contents,
+}
+
+
+# ------------------------------------------------------------------------------------------ attributes
+def _as_number(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    if value is None:
+        return f"{_field(feature)} not given{_beside(None, _number(typical), number)}"
+    x = _number(value) or 0.0
+    return f"{_field(feature)}: {number(x)}{_beside(x, _number(typical), number)}"
+
+
+def _as_word(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    del typical  # the most frequent word says little about another
+    if value is None:
+        return f"{_field(feature)} not given"
+    return f"{_field(feature)}: {'one of the rarer ones' if value == OTHER else clean(value)}"
+
+
+def _as_told(told: str, absent: str) -> Callable[[AttributeFeature, Value, Value], str]:
+    """Word what is read out of a field: its absence may mean that the field says nothing about it."""
+
+    def worded(feature: AttributeFeature, value: Value, typical: Value) -> str:
+        del typical
+        if value is None or value == OTHER:
+            return f"{_field(feature)}: {absent}"
+        word = clean(value)
+        return f"{_field(feature)}: {told.format(_SPOKEN.get(word, word.replace('_', ' ')))}"
+
+    return worded
+
+
+def _as_days_since(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    if value is None:
+        return f"{_field(feature)} not given, or still ahead"
+    x, usual = _number(value) or 0.0, _number(typical)
+    return f"{_field(feature)}: {days(x)} ago" + (
+        f"; typically {days(usual)} ago" if usual is not None else ""
+    )
+
+
+def _as_age(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    del feature
+    if value is None:
+        return "time since the lead came in not known"
+    x, usual = _number(value) or 0.0, _number(typical)
+    return f"came in {days(x)} ago" + (f"; a typical lead {days(usual)} ago" if usual is not None else "")
+
+
+def _as_share(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    del feature
+    x = _number(value) or 0.0
+    return f"{_percent(x)} of the profile filled in" + _beside(x, _number(typical), _percent)
+
+
+_ATTRIBUTES: Final[Mapping[str, Callable[[AttributeFeature, Value, Value], str]]] = {
+    "number": _as_number,
+    "category": _as_word,
+    "seniority": _as_told("seniority {}", "seniority not known"),
+    "department": _as_told("department {}", "department not known"),
+    "email_domain_kind": _as_told("{} address", "kind of address not known"),
+    "days_since": _as_days_since,
+    "lead_age": _as_age,
+    "filled_share": _as_share,
+}
+_NAMES: Final = {"lead_age": "Age of the lead", "filled_share": "Filled share of the profile"}
+
+
+# ----------------------------------------------------------------------------------------------- parts
+def _beside(value: float | None, typical: float | None, write: Callable[[float], str]) -> str:
+    """Compare with the typical value; nothing where that is missing."""
+    if typical is None:
+        return ""
+    same = value is not None and write(value) == write(typical)
+    return f"; a typical lead has {'the same' if same else write(typical)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _number(value: Value) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def _field(feature: AttributeFeature) -> str:
+    return _capital(clean(feature.field).replace("_", " ").strip())
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
