@@ -1,0 +1,180 @@
+"""Pictures of a comparison: gains, reliability, precision and recall; the only evaluation file with matplotlib."""
+
+import io
+from collections.abc import Iterator
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from leadscore.evaluation.compare import Comparison
+from leadscore.evaluation.metrics import Floats, calibration_bins, mass, ranking
+
+# Okabe and Ito's palette, told apart by the colour-blind; dashes and markers tell apart in black and white
+_MODEL_STYLES: Final = (
+    {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    {"color": "#D55E00", "linestyle": (0, (6, 1.5)), "marker": "s"},
+    {"color": "#009E73", "linestyle": (0, (3, 1, 1, 1)), "marker": "^"},
+    {"color": "#CC79A7", "linestyle": (0, (1, 1)), "marker": "D"},
+    {"color": "#E69F00", "linestyle": (0, (8, 1, 1, 1, 1, 1)), "marker": "v"},
+)
+_BASELINE_STYLE: Final = {"color": "#444444", "linestyle": (0, (4, 2)), "marker": "X"}
+_RULER: Final = {"color": "#999999", "linewidth": 0.8, "linestyle": ":"}
+_RC: Final[dict[str, Any]] = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "grid.alpha": 0.6,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "leadscore",
+    "text.parse_math": False,  # a model may be called anything
+}
+_POINTS: Final = 200
+
+
+def _styles(comparison: Comparison) -> Iterator[tuple[str, dict[str, Any]]]:
+    others = [name for name in comparison.models if name != comparison.baseline]
+    for name in comparison.models:
+        place = others.index(name) % len(_MODEL_STYLES) if name in others else -1
+        yield name, dict(_BASELINE_STYLE if place < 0 else _MODEL_STYLES[place])
+
+
+def _label(comparison: Comparison, model: str, metric: str) -> str:
+    rows = comparison.rows
+    value = rows[(rows["model"] == model) & (rows["metric"] == metric) & (rows["slice"] == "all")]["value"]
+    return f"{model} ({value.iloc[0]:.3f})"
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _outcome(comparison: Comparison) -> Floats:
+    return comparison.predictions["y"].to_numpy(dtype=np.float64)
+
+
+def gains(comparison: Comparison) -> Figure:
+    """Draw which share of the won leads is reached by working the leads from the highest score down.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    Figure
+        A line a model, over the dotted line of working leads at random.
+
+    Examples
+    --------
+    >>> svg(gains(comparison)).startswith("<svg")  # doctest: +SKIP
+    True
+    """
+    with mpl.rc_context(_RC):
+        figure, axes = _axes("Won leads reached", "leads worked, highest score first", "won leads reached")
+        share = np.linspace(0, 1, _POINTS + 1)
+        axes.plot([0, 1], [0, 1], label="at random", **_RULER)
+        for name, style in _styles(comparison):
+            m = mass(ranking(_outcome(comparison), comparison.predictions[name]))
+            reached = np.interp(share, np.append(0, m.all) / m.total, np.append(0, m.won) / m.total_won)
+            axes.plot(share, reached, label=name, markevery=[20, 40], **style)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="lower right")
+    return figure
+
+
+def reliability(comparison: Comparison) -> Figure:
+    """Draw, in ten bins of equal counts, the share really won against the probability said.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    Figure
+        A line a model, beside the dotted line of probabilities that hold; the legend gives the mean gap (ECE).
+    """
+    with mpl.rc_context(_RC):
+        figure, axes = _axes("Do the probabilities hold?", "probability said", "share really won")
+        top = 0.0
+        for name, style in _styles(comparison):
+            bins = calibration_bins(_outcome(comparison), comparison.predictions[name])
+            axes.plot(bins.predicted, bins.won, label=_label(comparison, name, "ece"), **style)
+            top = max(top, bins.predicted.max(), bins.won.max())
+        limit = min(1.0, top * 1.05)
+        axes.plot([0, limit], [0, limit], label="as said", zorder=1, **_RULER)
+        axes.set(xlim=(0, limit), ylim=(0, limit))
+        axes.legend(loc="upper left", title="model (ECE)", alignment="left")
+    return figure
+
+
+def precision_recall(comparison: Comparison) -> Figure:
+    """Draw the share won among the leads worked against the share of the won leads reached.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    Figure
+        A line a model from its first 20 leads on (before that, precision is noise), over the dotted line of the
+        overall share won; the legend gives the average precision.
+    """
+    with mpl.rc_context(_RC):
+        title, x = "Precision and recall", "recall: won leads reached"
+        figure, axes = _axes(title, x, "precision: won among leads worked")
+        y = _outcome(comparison)
+        axes.axhline(float(y.mean()), label="at random", **_RULER)
+        for name, style in _styles(comparison):
+            m = mass(ranking(y, comparison.predictions[name]))
+            steps = np.flatnonzero(m.all >= min(20.0, m.total))
+            steps = steps[np.unique(np.linspace(0, len(steps) - 1, 2 * _POINTS).astype(int))]
+            recall, precision = m.won[steps] / m.total_won, m.won[steps] / m.all[steps]
+            label = _label(comparison, name, "average_precision")
+            axes.plot(recall, precision, label=label, markevery=0.25, **style)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="upper right", title="model (average precision)", alignment="left")
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """Write a figure as SVG text to be put into a page: the same figure always gives the same text.
+
+    Parameters
+    ----------
+    figure : Figure
+
+    Returns
+    -------
+    str
+        One `svg` element, without date, program or XML prologue.
+
+    Examples
+    --------
+    >>> svg(Figure(figsize=(1, 1))) == svg(Figure(figsize=(1, 1)))
+    True
+    """
+    text = io.StringIO()
+    with mpl.rc_context(_RC):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    written = text.getvalue()
+    return written[written.index("<svg") :]
