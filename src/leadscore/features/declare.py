@@ -128,6 +128,8 @@ class EventFeature:
             raise UsageError(explain("an event type beside content", "none", "name the event type"))
         if self.event is not None and self.types is not None:
             raise UsageError(explain("either event or types", "both", "remove one of them"))
+        if self.types is not None and not self.types:
+            raise UsageError(explain("at least one of types", "none", "name the event types"))
 
     @property
     def name(self) -> str:
