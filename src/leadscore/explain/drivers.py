@@ -70,7 +70,7 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
     typical = calibration.log_odds(middle)
     return DriverPoints(
         base=float(scale.raw(typical)),
-        typical_probability=float(probability(typical)),
+        typical_probability=float(probability([typical])[0]),
         points=scale.per_log_odds * calibration.slope * phi,
         clip=score - raw,
         score=score,
