@@ -21,6 +21,7 @@ MOST_EVENT_FEATURES = 150
 MOST_CONTENTS = 8  # of one event type
 MOST_LEVELS = 50  # of one category
 _RARE_TYPE = 0.005  # share of leads below which an event type, or a content, is left out
+_REPEATED = 1.2  # events for each lead that has any: below this, recency says it all
 _RARE_LEVEL = (20, 0.002)  # a level is rare below this many leads, or below this share of them
 
 # What each aggregate of events may be narrowed by, and how its name reads.
@@ -337,9 +338,9 @@ def declare(
     What never varies is left out, as is text, and a category of which no level is frequent. Where outcomes
     have no time there is no clock, and nothing that needs one.
 
-    Events, for each type that at least 0.5 % of leads have: counts in windows and of all history, decayed
-    counts, recency, sum and mean of values, counts of its most frequent contents, active days and distinct
-    contents, then some of these over all types of a family. Beyond 150 the least telling are left out: first
+    Events, for each type that at least 0.5 % of leads have: its count, decayed count and recency; sum and mean
+    of its values; counts of its most frequent contents; and where leads have it repeatedly, counts in windows,
+    active days and distinct contents. Then some of these over all types of a family. Beyond 150 the least telling are left out: first
     days and contents, then windows, each of the rarest types first. Of two whose names would be equal, the
     more frequent stays.
 
@@ -478,6 +479,7 @@ class _Seen(NamedTuple):
     """What share of leads have had events: of a type, of a type with a value, of a type with a content."""
 
     types: dict[str, float]
+    repeated: frozenset[str]  # types that leads have more than once
     valued: dict[str, float]
     contents: dict[str, dict[str, float]]
     families: dict[str, str]
@@ -486,9 +488,11 @@ class _Seen(NamedTuple):
     def of(cls, tables: Tables, roles: Roles) -> "_Seen":
         events, leads = tables.events, max(1, len(tables.lead_id))
         if events is None:
-            return cls({}, {}, {}, {})
+            return cls({}, frozenset(), {}, {}, {})
         count = len(events.types)
-        share = _leads_with(events.type, events.lead, count) / leads
+        having = _leads_with(events.type, events.lead, count)
+        share = having / leads
+        often = np.bincount(events.type, minlength=count) >= _REPEATED * having
         types = {
             name: float(part)
             for name, part in zip(events.types, share, strict=True)
@@ -500,7 +504,13 @@ class _Seen(NamedTuple):
             valued = _leads_with(events.type[has], events.lead[has], count) / leads
         families = {name: "operations" if name in roles.operations else "engagement" for name in types}
         contents = {} if events.content is None else _contents(events, events.content, leads)
-        return cls(types, dict(zip(events.types, valued.tolist(), strict=True)), contents, families)
+        return cls(
+            types,
+            frozenset(name for name, more in zip(events.types, often, strict=True) if more),
+            dict(zip(events.types, valued.tolist(), strict=True)),
+            contents,
+            families,
+        )
 
     def types_of(self, family: str) -> tuple[str, ...]:
         return tuple(sorted(name for name, own in self.families.items() if own == family))
@@ -555,7 +565,7 @@ def _candidates(
         for days in roles.half_lives:
             yield 0, share, EventFeature("decayed_count", name, half_life=days, family=family)
         yield 0, share, EventFeature("recency", name, family=family)
-        for days in roles.windows:
+        for days in roles.windows if name in seen.repeated else ():
             yield 1, share, EventFeature("count", name, window=days, family=family)
         if seen.valued[name] >= _RARE_TYPE:
             yield 1, seen.valued[name], EventFeature("sum", name, family=family)
@@ -563,9 +573,10 @@ def _candidates(
         contents = seen.contents.get(name, {})
         for word, part in contents.items():
             yield 2, part, EventFeature("count", name, content=word, family=family)
-        if contents:
+        if contents and name in seen.repeated:
             yield 3, share, EventFeature("distinct_contents", name, family=family)
-        yield 3, share, EventFeature("active_days", name, family=family)
+        if name in seen.repeated:
+            yield 3, share, EventFeature("active_days", name, family=family)
     for family in FAMILIES:
         types = seen.types_of(family)
         if len(types) > 1:
