@@ -1,0 +1,303 @@
+"""The scikit-learn classifiers for point tables and logistic models, and what all classifiers share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeAlias, TypeGuard
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from leadscore.errors import DataError, explain
+from leadscore.models.calibration import Sigmoid, fit_sigmoid, probability
+from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm, Term, signed_log
+from leadscore.models.matrix import Column, Floats, columns_of, to_matrix
+from leadscore.models.points import PointRule, PointTable
+from leadscore.models.scorer import Scorer
+
+Table: TypeAlias = pd.DataFrame | NDArray[Any]
+Fold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class TargetError(DataError, ValueError):
+    """The outcome is not one of two classes; a ValueError too, as scikit-learn expects."""
+
+
+class ServedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What the classifiers share: X becomes a matrix, and only the served form answers.
+
+    Attributes
+    ----------
+    classes_ : array of shape (2,)
+        The outcome's two values; the second is a win.
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Only when fitted on a frame.
+    served_ : Scorer
+        The fitted model as numbers, as it is saved.
+    calibration_ : Sigmoid
+        From the margins of `served_` to log-odds.
+    """
+
+    served_: Scorer
+    calibration_: Sigmoid
+
+    def _learn(
+        self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
+    ) -> tuple[Scorer, Sigmoid]:
+        raise NotImplementedError
+
+    def fit(self, X: Table, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Fit the scorer and its calibration.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+            Numbers and pandas categories; NaN is missing.
+        y : array of shape (n,)
+            Two classes; the later one in sort order is a win.
+        groups : array of shape (n,), optional
+            Rows of one group stay on one side wherever the scorer validates itself; one a lead.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        TargetError
+            y has one class only, or more than two.
+        DataError
+            A column holds neither numbers nor categories, or infinite numbers.
+        """
+        if _is_named(X):
+            validate_data(self, X, y, skip_check_array=True)
+            y = column_or_1d(y, warn=True)
+            columns: tuple[Column, ...] = columns_of(X)
+            if not len(X) or not columns:
+                raise TargetError(explain("rows and columns", f"shape {X.shape}", "give more data"))
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
+            columns = columns_of(X)
+        check_consistent_length(X, y, groups)
+        self.classes_, codes = _two_classes(np.asarray(y))
+        M = to_matrix(X, columns)
+        self.served_, self.calibration_ = self._learn(M, columns, codes.astype(np.float64), groups)
+        return self
+
+    def decision_function(self, X: Table) -> Floats:
+        """Give the calibrated log-odds of a win, shape (n,)."""
+        check_is_fitted(self)
+        if _is_named(X) and hasattr(self, "feature_names_in_"):
+            validate_data(self, X, reset=False, skip_check_array=True)
+        else:
+            X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        return self.calibration_.log_odds(self.served_.margin(to_matrix(X, self.served_.columns)))
+
+    def predict_proba(self, X: Table) -> Floats:
+        """Give the probability of each class, shape (n, 2)."""
+        won = probability(self.decision_function(X))
+        return np.stack([1.0 - won, won], axis=1)
+
+    def predict(self, X: Table) -> NDArray[Any]:
+        """Give the likelier class, shape (n,)."""
+        won = self.decision_function(X) > 0
+        classes: NDArray[Any] = self.classes_[won.astype(np.int64)]
+        return classes
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class PointsClassifier(ServedClassifier):
+    """A hand-built point table, with a one-dimensional logistic on top so that it can be compared.
+
+    The points are the marketer's: nothing about them is fitted. Without rules it gives everybody the
+    share of wins.
+
+    Parameters
+    ----------
+    rules : sequence of PointRule
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"visits": [0.0, 1.0, 4.0, 6.0]})
+    >>> points = PointsClassifier((PointRule("Visits", 2, per="visits"),)).fit(X, [0, 1, 0, 1])
+    >>> points.served_.margin(to_matrix(X, points.served_.columns)).tolist()
+    [0.0, 2.0, 8.0, 12.0]
+    """
+
+    def __init__(self, rules: Sequence[PointRule] = ()) -> None:
+        self.rules = rules
+
+    def _learn(
+        self,
+        M: Floats,
+        columns: tuple[Column, ...],
+        y: Floats,
+        groups: ArrayLike | None,  # noqa: ARG002
+    ) -> tuple[Scorer, Sigmoid]:
+        table = PointTable(columns, tuple(self.rules)).with_means(M)
+        return table, fit_sigmoid(table.margin(M), y)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = not self.rules
+        return tags
+
+
+class LogisticScorer(ServedClassifier):
+    """A ridge logistic regression on standardised numbers and one indicator a level.
+
+    Skewed numbers are drawn in by a signed logarithm; missing values have indicators of their own. The
+    strength of the penalty is the one with the lowest out-of-fold log loss, and the calibration is
+    fitted on those out-of-fold margins.
+
+    Parameters
+    ----------
+    Cs : sequence of float
+        Inverse strengths of the penalty to choose from.
+    folds : int
+        Parts of the validation that chooses.
+    random_state : int
+        Deals the groups to the parts.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"visits": [0.0, 1.0, 5.0, 6.0] * 5})
+    >>> LogisticScorer().fit(X, [0, 0, 1, 1] * 5).predict(X[:4]).tolist()
+    [0, 0, 1, 1]
+    """
+
+    def __init__(
+        self, Cs: Sequence[float] = (0.01, 0.1, 1.0, 10.0), folds: int = 5, random_state: int = 0
+    ) -> None:
+        self.Cs = Cs
+        self.folds = folds
+        self.random_state = random_state
+
+    def _learn(
+        self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
+    ) -> tuple[Scorer, Sigmoid]:
+        encoded = [_encode(x, column) for x, column in zip(M.T, columns, strict=True)]
+        Z = np.concatenate([parts for parts, _ in encoded], axis=1)
+        margins = np.full((len(self.Cs), len(y)), np.nan)
+        for train, test in inner_folds(y, groups, self.folds, self.random_state):
+            model = _ridge()
+            for i, C in enumerate(self.Cs):
+                model.set_params(C=C).fit(Z[train], y[train])
+                margins[i, test] = model.decision_function(Z[test])
+        best = int(np.argmin([_log_loss(margin, y) for margin in margins]))
+        model = _ridge(self.Cs[best]).fit(Z, y)
+        ends = np.cumsum([parts.shape[1] for parts, _ in encoded])[:-1]
+        weights = np.split(model.coef_[0], ends)
+        terms = tuple(term(w) for (_, term), w in zip(encoded, weights, strict=True))
+        table = LinearTable(columns, terms, float(model.intercept_[0]))
+        unseen = margins[best]
+        return table, fit_sigmoid(table.margin(M) if np.isnan(unseen).any() else unseen, y)
+
+
+def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> list[Fold]:
+    """Deal groups to folds, those with a win and those without evenly.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        1 for a win.
+    groups : array of shape (n,), optional
+        None: each row is a group.
+    folds : int
+        Fewer are made when there are not as many groups of a kind.
+    seed : int
+
+    Returns
+    -------
+    list of (train, test)
+        Row numbers; empty when fewer than two folds can be made.
+
+    Examples
+    --------
+    >>> [test.tolist() for _, test in inner_folds(np.array([0, 0, 1, 1]), ["a", "b", "c", "c"], 2, seed=0)]
+    []
+    >>> [len(test) for _, test in inner_folds(np.array([0, 0, 1, 1]), None, 2, seed=0)]
+    [2, 2]
+    """
+    group = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    won = np.bincount(group, y) > 0
+    parts = int(min(folds, won.sum(), (~won).sum()))
+    if parts < 2:
+        return []
+    dealt = np.random.default_rng(seed).permutation(len(won))
+    dealt = dealt[np.argsort(won[dealt], kind="stable")]
+    part = np.empty(len(won), dtype=np.int64)
+    part[dealt] = np.arange(len(won)) % parts
+    return [(np.flatnonzero(part[group] != i), np.flatnonzero(part[group] == i)) for i in range(parts)]
+
+
+def _is_named(X: Table) -> TypeGuard[pd.DataFrame]:
+    """Whether X is a frame whose columns have names; any other X goes by position."""
+    return isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns)
+
+
+def _two_classes(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y", raise_unknown=True)
+    if kind != "binary":
+        raise TargetError(f"Only binary classification is supported. The type of the target is {kind}.")
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise TargetError(explain("an outcome of two classes", "one class only", "give wins and others"))
+    return classes, codes
+
+
+def _ridge(C: float = 1.0) -> LogisticRegression:
+    # warm_start: the strengths are tried from the strongest on, each from where the last one ended
+    return LogisticRegression(C=C, solver="newton-cholesky", tol=1e-6, warm_start=True)
+
+
+def _encode(x: Floats, column: Column) -> tuple[Floats, Callable[[Floats], Term]]:
+    """Give the regression's columns for one column of X, and what turns their weights into its term."""
+    return _encode_number(x) if column.levels is None else _encode_levels(x, len(column.levels))
+
+
+def _encode_number(x: Floats) -> tuple[Floats, Callable[[Floats], Term]]:
+    missing = np.isnan(x)
+    present = x[~missing] if not missing.all() else np.zeros(1)
+    logged = signed_log(present)
+    use_log = abs(_skewness(present)) > max(1.0, abs(_skewness(logged)))
+    values = logged if use_log else present
+    centre, scale = float(values.mean()), float(values.std()) or 1.0
+    unit = NumberTerm(use_log, centre, scale, coefficient=1.0, missing=0.0, mean=0.0)
+    parts = np.stack([unit.added(x), missing.astype(np.float64)], axis=1)
+
+    def term(weights: Floats) -> NumberTerm:
+        coefficient, absent = map(float, weights)
+        mean = float((parts @ weights).mean())
+        return NumberTerm(use_log, centre, scale, coefficient, absent, mean)
+
+    return parts, term
+
+
+def _encode_levels(x: Floats, levels: int) -> tuple[Floats, Callable[[Floats], Term]]:
+    codes = np.where(np.isnan(x), levels, x).astype(np.int64)
+    parts = (codes[:, None] == np.arange(levels + 1)).astype(np.float64)
+
+    def term(weights: Floats) -> LevelsTerm:
+        return LevelsTerm(tuple(weights[:-1].tolist()), float(weights[-1]), float((parts @ weights).mean()))
+
+    return parts, term
+
+
+def _skewness(values: Floats) -> float:
+    spread = float(values.std())
+    return float((((values - values.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
+
+
+def _log_loss(margin: Floats, y: Floats) -> float:
+    return float((np.logaddexp(0.0, margin) - y * margin).mean())
