@@ -153,6 +153,14 @@ class Contract:
                 found = repr(shown(self.timezone))
                 raise ConfigError(explain("a time zone", found, "name one as Europe/Amsterdam")) from None
 
+    @property
+    def event_columns(self) -> dict[str, str]:
+        """Key of `EventColumns` to the column of the events table, for those that are named."""
+        events = self.events or EventColumns()
+        named = {key: getattr(events, key) for key in EventColumns.__slots__}
+        named["lead_id"] = events.lead_id or self.lead_id
+        return {key: column for key, column in named.items() if column is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Give the contract as plain values that JSON can hold."""
         return {name: _plain(value) for name, value in asdict(self).items()}
