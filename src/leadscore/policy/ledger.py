@@ -7,7 +7,8 @@ that a log cut short is noticed too. A log is written whole beside its place, fl
 renamed, under a lock: a reader sees the old log or the new one.
 
 The chain shows accidents and edits by hand. Somebody who can write to the folder can also write a new
-chain: against that, keep the last digest (`history(...)[-1].sha256`) somewhere else.
+chain, or remove the log, after which the policy that the model was born with is in force again: against
+that, keep the last digest (`history(...)[-1].sha256`) somewhere else.
 """
 
 import contextlib
@@ -99,9 +100,7 @@ def history(directory: str | Path, born: Policy) -> tuple[Entry, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise ModelError(
-            explain(f"a readable {LOG}", error.strerror or "none", "mend its permissions")
-        ) from None
+        raise ModelError(explain(f"a readable {LOG}", _said(error), "mend its permissions")) from None
     return _verified(content, born, _manifest(directory))
 
 
@@ -144,7 +143,7 @@ def publish(
     ------
     UsageError
         Another revision is in force by now (the message names the other's change), or the folder cannot
-        be written to; then nothing has changed.
+        be written to: then nothing has changed. Or the disk did not confirm a revision that is in force.
     ModelError
         The log is altered, cut short, or belongs to another model.
     """
@@ -174,14 +173,14 @@ def publish(
             entry = _entry({**fields, "sha256": _digest(_canonical(fields))})
             _write(folder, (*entries, entry))
     except OSError as error:
-        found = error.strerror or "an error"
-        raise UsageError(
-            explain(
-                f"to write in {shown(folder.name)!r}",
-                found,
-                "mend that and publish again; nothing has changed",
-            )
-        ) from None
+        do = "mend that and publish again; nothing has changed"
+        raise UsageError(explain(f"to write in {shown(folder.name)!r}", _said(error), do)) from None
+    try:
+        _flush_folder(folder)
+    except OSError as error:
+        do = "it is in force, but a power cut may lose it: look after the disk"
+        wanted = f"the disk to confirm revision {entry.policy.revision}"
+        raise UsageError(explain(wanted, _said(error), do)) from None
     return entry
 
 
@@ -242,9 +241,8 @@ def _manifest(directory: str | Path) -> str:
     try:
         return hashlib.sha256((Path(directory) / "manifest.json").read_bytes()).hexdigest()
     except OSError as error:
-        found = error.strerror or "none"
         raise ModelError(
-            explain("a manifest.json in the model's directory", found, "name a saved model")
+            explain("a manifest.json in the model's directory", _said(error), "name a saved model")
         ) from None
 
 
@@ -320,7 +318,7 @@ def _stale(entries: tuple[Entry, ...], expected: int, born: Policy) -> UsageErro
 
 
 def _write(folder: Path, entries: tuple[Entry, ...]) -> None:
-    """Write the log beside its place, flush, rename, flush the folder."""
+    """Write the log beside its place, flush, rename."""
     body = b"".join(_canonical(entry.to_dict()) + b"\n" for entry in entries)
     beside = folder / f"{LOG}.new"  # one name, under the lock: what a crash leaves is overwritten next time
     try:
@@ -332,7 +330,10 @@ def _write(folder: Path, entries: tuple[Entry, ...]) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    _flush_folder(folder)
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or "an error"
 
 
 def _flush_folder(folder: Path) -> None:
