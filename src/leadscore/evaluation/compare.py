@@ -362,6 +362,7 @@ def _verdict(cell: Floats, base: Floats, baseline: str) -> str:
         return f"not better than {other} by anything that matters: {'; '.join(gains + losses + unclear)}"
     if len(gains) >= 2 and not losses:
         return f"better than {other}: {'; '.join(gains)}"
-    if losses:
-        return f"cannot tell yet (better by {'; '.join(gains)}, but worse by {'; '.join(losses)})"
-    return f"cannot tell yet (the difference may be nothing: {'; '.join(unclear)})"
+    parts = {"better by ": gains, "worse by ": losses, "it may be nothing: ": unclear}
+    return (
+        f"cannot tell yet ({', but '.join(words + '; '.join(part) for words, part in parts.items() if part)})"
+    )

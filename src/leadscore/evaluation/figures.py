@@ -1,7 +1,7 @@
 """Pictures of a comparison: gains, reliability, precision and recall; matplotlib is used here only."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -149,6 +149,14 @@ def precision_recall(comparison: Comparison) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1.01))
         axes.legend(loc="upper right", title="model (average precision)", alignment="left")
     return figure
+
+
+ALL: Final[Mapping[str, Callable[[Comparison], Figure]]] = {
+    "gains": gains,
+    "reliability": reliability,
+    "precision_recall": precision_recall,
+}
+"""Every picture of a comparison, by name."""
 
 
 def svg(figure: Figure) -> str:

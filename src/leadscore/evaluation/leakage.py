@@ -31,7 +31,8 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "suspect_calendar": 0.60,  # power from which a field that follows the calendar is worth a question
     # what the words above mean
     "settled_odds": 10.0,  # a level settles the outcome when it multiplies or divides the odds by this
-    "sure_won": 0.97,  # a level is nearly always won from this share on
+    "sure_won": 0.90,  # a level is nearly always won from this share on,
+    "sure_odds": 50.0,  # ... when it also multiplies the odds by this
     "calendar_share": 0.50,  # share of the order's variance that the field explains
     "calendar_drop": 0.10,  # loss of power in later periods
     "fill_swing": 0.50,  # between fifths of the order
@@ -454,7 +455,8 @@ def _mostly_won(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:
 
 
 def _sure_won(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:
-    return _mostly_won(won, lost, overall) & (won >= _T["sure_won"] * (won + lost))
+    sure = (won + 0.5) / (lost + 0.5) >= overall * _T["sure_odds"]
+    return sure & (won >= _T["sure_won"] * (won + lost))
 
 
 def _mostly_lost(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:

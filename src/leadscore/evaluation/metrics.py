@@ -172,8 +172,8 @@ def mass(ranked: Ranking, weight: ArrayLike | None = None) -> Mass:
         all=np.cumsum(w)[ranked.ends],
         won=np.cumsum(w * ranked.y)[ranked.ends],
         expected=np.cumsum(w * ranked.p)[ranked.ends],
-        log_loss=float(w @ ranked.log_losses),
-        squares=float(w @ ranked.squares),
+        log_loss=float((w * ranked.log_losses).sum()),
+        squares=float((w * ranked.squares).sum()),
     )
 
 
@@ -187,14 +187,14 @@ def _roc_auc(m: Mass) -> float:
     lost = m.all - m.won
     pairs = m.total_won * lost[-1]
     halves = np.append(m.won[0], m.won[1:] + m.won[:-1]) / 2
-    return float(np.diff(lost, prepend=0.0) @ halves / pairs) if pairs > 0 else np.nan
+    return float((np.diff(lost, prepend=0.0) * halves).sum() / pairs) if pairs > 0 else np.nan
 
 
 def _average_precision(m: Mass) -> float:
     if m.total_won <= 0:
         return np.nan
     precision = np.divide(m.won, m.all, out=np.zeros_like(m.won), where=m.all > 0)
-    return float(np.diff(m.won, prepend=0.0) @ precision / m.total_won)
+    return float((np.diff(m.won, prepend=0.0) * precision).sum() / m.total_won)
 
 
 def _ece(m: Mass) -> float:
