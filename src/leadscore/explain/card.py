@@ -273,8 +273,11 @@ class Explanation:
         str
         """
         head = f"Lead {clean(self.lead_id)} · {stage_name(self.stage)} · score {self.shown_score} of 100"
-        lines = [head + (f" · grade {self.grade}" if self.grade else "")]
-        lines += [*textwrap.wrap(self.chance, width), *textwrap.wrap(self.stage_reason, width), ""]
+        head += f" · grade {self.grade}" if self.grade else ""
+        lines = [
+            line for part in (head, self.chance, self.stage_reason) for line in textwrap.wrap(part, width)
+        ]
+        lines.append("")
         lines += _row(f"{self.shown_base:d}", "a typical lead", width)
         for title, drivers in self._sections():
             lines += ["", f"        {title}"] if title else [""]
@@ -364,6 +367,12 @@ class Explanation:
         }
 
 
+def driver_families(scorer: Scorer, features: Sequence[Feature]) -> list[str]:
+    """Give the family of each driver: that of the feature behind it, or "limit" where there is none."""
+    family = {feature.name: feature.family for feature in features}
+    return [family[columns[0]] if columns else LIMIT for columns in scorer.driver_columns]
+
+
 def explanations(
     lead_ids: Sequence[object],
     split: DriverPoints,
@@ -414,10 +423,11 @@ def explanations(
     list of Explanation
     """
     declared = {feature.name: feature for feature in features}
-    about = [
-        (declared[columns[0]].family, declared[columns[0]].concept) if columns else (LIMIT, name)
+    concepts = [
+        declared[columns[0]].concept if columns else name
         for name, columns in zip(scorer.drivers, scorer.driver_columns, strict=True)
     ]
+    about = list(zip(driver_families(scorer, features), concepts, strict=True))
     keys, sums = grouped(split.points, about)
     members = {key: [d for d, own in enumerate(about) if own == key] for key in keys}
     parts = np.column_stack([split.clip, sums])
@@ -458,7 +468,7 @@ def explanations(
             base=split.base,
             drivers=drivers(i),
             stage=str(stages[i]),
-            stage_reason=stage_reasons[i],
+            stage_reason=clean(stage_reasons[i], 500),
             fit=float(families["fit"][i]),
             engagement=float(families["engagement"][i]),
             operations=float(families["operations"][i]),
@@ -490,7 +500,7 @@ def stage_name(stage: str) -> str:
     >>> stage_name("sales_ready")
     'Sales ready'
     """
-    return _STAGES.get(stage, stage)
+    return _STAGES.get(stage) or clean(stage)
 
 
 def _odds(probability: float) -> str:

@@ -241,7 +241,7 @@ def _amount(feature: EventFeature, value: float, typical: float, some: str) -> s
         other = (
             "; a typical lead has none either" if typical == 0 else f"; a typical lead has {number(typical)}"
         )
-        return f"no {_noun(feature).one}{_when(feature)}{other}"
+        return f"no {_noun(feature).one}{_when(feature) or ' so far'}{other}"
     return f"{some}{_when(feature)}{_beside(value, typical, number)}"
 
 
@@ -385,7 +385,7 @@ def _number(value: Value) -> float | None:
 
 
 def _field(feature: AttributeFeature) -> str:
-    return _capital(clean(feature.field).replace("_", " ").strip())
+    return _capital(clean(feature.field).replace("_", " ").strip()) or "(unnamed)"
 
 
 def _capital(text: str) -> str:
