@@ -27,7 +27,7 @@ _READINGS: Mapping[str, tuple[Callable[[str], str | None], bool]] = {
 
 def attribute(
     feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None
-) -> "Floats | pd.Categorical":
+) -> "Floats | pd.Categorical[str]":
     """Read one attribute feature for each row.
 
     Parameters
@@ -65,8 +65,7 @@ def attribute(
         return _NUMBERS[feature.aggregate](feature, tables, lead, as_of)
     read = _read_codes if feature.aggregate in _READINGS else _level_codes
     codes = read(tables.leads[feature.field], feature)[lead]
-    category: pd.Categorical = pd.Categorical.from_codes(codes, categories=pd.Index(feature.categories))
-    return category
+    return pd.Categorical.from_codes(codes, categories=pd.Index(feature.categories))
 
 
 def _level_codes(values: pa.ChunkedArray, feature: AttributeFeature) -> Codes:

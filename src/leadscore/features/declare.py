@@ -335,14 +335,14 @@ def declare(
 
     Attributes: numbers, categories with rare levels pooled, days since times, job titles as seniority and
     department, e-mail domains as company or free, the lead's age and how much of the profile is filled in.
-    What never varies is left out, as is text, and a category of which no level is frequent. Where outcomes
-    have no time there is no clock, and nothing that needs one.
+    What never varies is left out, as is text, and a category of many words of which the frequent ones cover
+    less than half. Where outcomes have no time there is no clock, and nothing that needs one.
 
-    Events, for each type that at least 0.5 % of leads have: its count, decayed count and recency; sum and mean
-    of its values; counts of its most frequent contents; and where leads have it repeatedly, counts in windows,
-    active days and distinct contents. Then some of these over all types of a family. Beyond 150 the least telling are left out: first
-    days and contents, then windows, each of the rarest types first. Of two whose names would be equal, the
-    more frequent stays.
+    Events, for each type that at least 0.5 % of leads have: its count, decayed count and recency; sum and
+    mean of its values; counts of its most frequent contents; and where leads have it repeatedly, counts in
+    windows, active days and distinct contents. Then some of these over all types of a family. Beyond 150 the
+    least telling are left out: first days and contents, then windows, each of the rarest types first. Of two
+    whose names would be equal, the more frequent stays.
 
     Parameters
     ----------
@@ -453,7 +453,7 @@ def _of_field(
         yield AttributeFeature("days_since", name, family=family)
     elif (kind == "category" and _varies(values)) or (kind in ("category", "text") and name in kept):
         levels = _levels(values, kept.get(name, ()))
-        if levels or name in kept:
+        if name in kept or _covers(levels, values):
             yield AttributeFeature("category", name, levels=levels, family=family)
 
 
@@ -472,6 +472,13 @@ def _levels(values: pa.ChunkedArray, keep: Iterable[str]) -> tuple[str, ...]:
     frequent = counts.filter(pc.greater_equal(pc.struct_field(counts, "counts"), enough)).to_pylist()
     frequent.sort(key=lambda entry: (-entry["counts"], entry["values"]))
     return tuple(sorted({*(entry["values"] for entry in frequent[:MOST_LEVELS]), *keep} - {OTHER}))
+
+
+def _covers(levels: Sequence[str], values: pa.ChunkedArray) -> bool:
+    """Whether the levels make a category: the words are few, or most leads that have one have one of these."""
+    few = pc.count_distinct(values).as_py() <= MOST_LEVELS
+    named = pc.sum(pc.is_in(values, value_set=pa.array(levels, values.type))).as_py() or 0
+    return bool(levels) and (few or named * 2 >= len(values) - values.null_count)
 
 
 # ----------------------------------------------------------------------------------------------------- events

@@ -1,7 +1,7 @@
 """What was known of leads at a moment, and what came of them: the one place where tables become X and y."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,6 +60,12 @@ class Snapshot:
     order: Floats | None
     age: Floats | None
     horizon: float | None
+
+    def take(self, rows: Ints) -> "Snapshot":
+        """Give the same for some of the rows, by their numbers."""
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        arrays = {name: part[rows] for name, part in parts.items() if isinstance(part, np.ndarray)}
+        return replace(self, X=self.X.iloc[rows].reset_index(drop=True), **arrays)
 
 
 def snapshot(tables: Tables, features: Sequence[Feature], as_of: int | Ints | None) -> Snapshot:
@@ -240,7 +246,7 @@ def _frame(
     """Build X; within each part of the rows a lead occurs at most once."""
     of_events = tuple(feature for feature in features if isinstance(feature, EventFeature))
     of_attributes = [feature for feature in features if isinstance(feature, AttributeFeature)]
-    columns: dict[str, Floats | pd.Categorical] = {}
+    columns: dict[str, Any] = {}
     if of_events and as_of is not None:
         plan, events = plan_of(of_events), tables.events or _NO_EVENTS
         numbers = np.empty((len(lead), plan.width), order="F")
