@@ -303,36 +303,12 @@ def test_cut_points_that_are_none_are_refused(values):
 
 
 # ------------------------------------------------------------------------------------------------ HTML
-TAGS = set(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "article",
-        "header",
-        "p",
-        "b",
-        "span",
-        "svg",
-        "rect",
-        "circle",
-        "section",
-        "div",
-        "table",
-        "caption",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "footer",
-    ]
-)
-ATTRIBUTES = set(
-    [
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "article", "header", "footer", "section", "div", "p"),
+    *("b", "span", "svg", "rect", "circle", "table", "caption", "thead", "tbody", "tr", "th", "td"),
+}
+ATTRIBUTES = {
+    *(
         "lang",
         "charset",
         "http-equiv",
@@ -343,19 +319,9 @@ ATTRIBUTES = set(
         "aria-hidden",
         "role",
         "title",
-        "width",
-        "height",
-        "x",
-        "y",
-        "rx",
-        "cx",
-        "cy",
-        "r",
-        "viewbox",
-        "scope",
-        "colspan",
-    ]
-)
+    ),
+    *("width", "height", "x", "y", "rx", "cx", "cy", "r", "viewbox", "scope", "colspan"),
+}
 HOSTILE = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
