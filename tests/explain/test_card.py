@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadscore.errors import ModelError
-from leadscore.explain.card import GradeCuts, explanations, grade_cuts
+from leadscore.explain.card import GradeCuts, driver_families, explanations, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.features.declare import AttributeFeature, EventFeature
 from leadscore.models.calibration import Scale, Sigmoid
@@ -193,13 +193,16 @@ def test_nothing_is_said_of_what_the_model_does_not_use():
 def test_family_sums_grade_and_the_rest_are_carried():
     M = leads(50)
     split = driver_points(LINEAR, Sigmoid(0.9, 0.1), SCALE, M)
-    families = [feature.family for feature in FEATURES]
-    sums = family_sums(split.points, families)
+    sums = family_sums(split.points, ["engagement"] * 3 + ["operations"] + ["fit"] * 4)
     for i, card in enumerate(explained(M)):
         assert (card.fit, card.engagement, card.operations) == tuple(float(sums[f][i]) for f in sums)
         assert card.grade == CUTS.grade(card.fit, card.engagement)
         assert card.as_of == datetime(2026, 5, 4, tzinfo=UTC)
         assert card.lead_id == 100 + i
+
+
+def test_a_driver_is_of_the_family_of_its_column():
+    assert driver_families(POINTS, FEATURES) == ("engagement", "fit", "fit", "fit", "operations", "limit")
 
 
 def test_where_the_scale_ends_a_line_says_so():

@@ -373,6 +373,24 @@ def driver_families(scorer: Scorer, features: Sequence[Feature]) -> list[str]:
     return [family[columns[0]] if columns else LIMIT for columns in scorer.driver_columns]
 
 
+def driver_families(scorer: Scorer, features: Sequence[Feature]) -> tuple[str, ...]:
+    """Say which family each driver of a scorer belongs to, as `family_sums` takes it.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    features : sequence of Feature
+        Declarations; their names are the scorer's columns.
+
+    Returns
+    -------
+    tuple of str
+        fit, engagement, operations, or limit for a driver without a column.
+    """
+    families = {feature.name: feature.family for feature in features}
+    return tuple(families[columns[0]] if columns else LIMIT for columns in scorer.driver_columns)
+
+
 def explanations(
     lead_ids: Sequence[object],
     split: DriverPoints,
