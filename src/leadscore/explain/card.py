@@ -367,12 +367,6 @@ class Explanation:
         }
 
 
-def driver_families(scorer: Scorer, features: Sequence[Feature]) -> list[str]:
-    """Give the family of each driver: that of the feature behind it, or "limit" where there is none."""
-    family = {feature.name: feature.family for feature in features}
-    return [family[columns[0]] if columns else LIMIT for columns in scorer.driver_columns]
-
-
 def driver_families(scorer: Scorer, features: Sequence[Feature]) -> tuple[str, ...]:
     """Say which family each driver of a scorer belongs to, as `family_sums` takes it.
 
