@@ -19,6 +19,7 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     # powers are AUCs out of fold, taken at the lower end of their 95 % interval
     "block_power": 0.85,  # the best honest single fields of real lead tables reach 0.76
     "block_filled": 0.75,  # being filled in, whatever the value; interested leads filling a form reach 0.65
+    "block_filled_odds": 50.0,  # odds of winning, filled in against missing, or the other way round
     "block_filled_and_value": 0.80,  # its values where filled in, when being filled in tells as well:
     "filled_tells": 0.60,  # ... from here on
     "block_sides": 0.05,  # share of the won, and of the lost, whose level all but settles the outcome
@@ -156,6 +157,7 @@ class _Signals:
     share_filled: float
     won_filled: float
     won_missing: float
+    filled_odds: float
     power: _Power
     filled: _Power
     value: _Power
@@ -170,11 +172,11 @@ class _Signals:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A reason for a verdict: when it holds, and the sentence that says so."""
+    """A reason for a verdict: when it holds, and the sentences that say so."""
 
     verdict: Verdict
     holds: Callable[[_Signals], bool]
-    says: Callable[[_Signals], str]
+    says: tuple[Callable[[_Signals], str], ...]
 
 
 def _says_power(s: _Signals) -> str:
@@ -191,10 +193,14 @@ def _says_filled(s: _Signals) -> str:
     )
 
 
+def _says_filled_odds(s: _Signals) -> str:
+    return f"whether it is filled in all but settles the outcome (odds of {s.filled_odds:,.0f} to 1)"
+
+
 def _says_value(s: _Signals) -> str:
     return (
-        f"{_says_filled(s)}; and where it is filled in, its values tell once more (AUC {s.value.auc:.3f}): "
-        "it looks filled in by someone who saw how the lead went"
+        f"where it is filled in, its values tell once more (AUC {s.value.auc:.3f}), "
+        "as if filled in by someone who saw how the lead went"
     )
 
 
@@ -251,23 +257,30 @@ def _says_named(s: _Signals) -> str:
 
 _T: Final = THRESHOLDS
 _RULES: Final = (
-    _Rule("block", lambda s: s.power.low >= _T["block_power"], _says_power),
-    _Rule("block", lambda s: s.filled.low >= _T["block_filled"], _says_filled),
+    _Rule("block", lambda s: s.power.low >= _T["block_power"], (_says_power,)),
+    _Rule("block", lambda s: s.filled.low >= _T["block_filled"], (_says_filled,)),
+    _Rule(
+        "block",
+        lambda s: s.filled.low >= _T["filled_tells"] and s.filled_odds >= _T["block_filled_odds"],
+        (_says_filled, _says_filled_odds),
+    ),
     _Rule(
         "block",
         lambda s: s.filled.low >= _T["filled_tells"] and s.value.low >= _T["block_filled_and_value"],
-        _says_value,
+        (_says_filled, _says_value),
     ),
-    _Rule("block", lambda s: min(s.mostly_won.share, s.mostly_lost.share) >= _T["block_sides"], _says_sides),
-    _Rule("block", lambda s: s.sure_won.share >= _T["block_sure_won"], _says_sure_won),
-    _Rule("suspect", lambda s: s.power.low >= _T["suspect_power"], _says_power),
-    _Rule("suspect", lambda s: s.filled.low >= _T["suspect_filled"], _says_filled),
+    _Rule(
+        "block", lambda s: min(s.mostly_won.share, s.mostly_lost.share) >= _T["block_sides"], (_says_sides,)
+    ),
+    _Rule("block", lambda s: s.sure_won.share >= _T["block_sure_won"], (_says_sure_won,)),
+    _Rule("suspect", lambda s: s.power.low >= _T["suspect_power"], (_says_power,)),
+    _Rule("suspect", lambda s: s.filled.low >= _T["suspect_filled"], (_says_filled,)),
     _Rule(
         "suspect",
         lambda s: s.filled.low >= _T["filled_tells"] and s.value.low >= _T["suspect_filled_and_value"],
-        _says_value,
+        (_says_filled, _says_value),
     ),
-    _Rule("suspect", lambda s: s.mostly_lost.share >= _T["suspect_mostly_lost"], _says_mostly_lost),
+    _Rule("suspect", lambda s: s.mostly_lost.share >= _T["suspect_mostly_lost"], (_says_mostly_lost,)),
     _Rule(
         "suspect",
         lambda s: (
@@ -276,10 +289,12 @@ _RULES: Final = (
             and s.power.low >= _T["suspect_calendar"]
             and s.power.auc - s.forward_auc >= _T["calendar_drop"]
         ),
-        _says_calendar,
+        (_says_calendar,),
     ),
-    _Rule("suspect", lambda s: s.fill_high - s.fill_low >= _T["fill_swing"], _says_swing),
-    _Rule("suspect", lambda s: bool(_telling_words(s)) and s.power.low >= _T["suspect_named"], _says_named),
+    _Rule("suspect", lambda s: s.fill_high - s.fill_low >= _T["fill_swing"], (_says_swing,)),
+    _Rule(
+        "suspect", lambda s: bool(_telling_words(s)) and s.power.low >= _T["suspect_named"], (_says_named,)
+    ),
 )
 
 
@@ -305,6 +320,8 @@ def audit(
       values may tell much, their gaps nothing. Some are asked for in a form: that a lead answered tells of
       its interest, what it answered tells little. A field whose gaps tell *and* whose values, where filled
       in, tell a lot again was filled in by someone who saw how the lead went.
+    - Where a field is filled in hardly ever for the lost, or hardly ever for the won, filling it in is part
+      of closing the lead.
     - A trait of a lead may single out a small group of sure buyers (a recommendation), or people who cannot
       buy (a student). A field whose levels settle the outcome on both sides, or that holds many of the won
       leads in levels which are nearly always won, is a record of the outcome. Missing is not a level here,
@@ -417,6 +434,11 @@ def _tally(code: Ints, y: Floats, size: int) -> tuple[Floats, Floats]:
     return won, np.bincount(code, minlength=size).astype(np.float64) - won
 
 
+def _odds(won: Floats, lost: Floats) -> Floats:
+    """Return the odds of winning; half a lead on each side keeps them finite."""
+    return (won + 0.5) / (lost + 0.5)
+
+
 def _auc(coded: _Coded, y: Floats, folds: Sequence[Fold], *, filled_only: bool = False) -> float:
     """Score test rows by their level's training rate and average the folds' AUCs by their pairs."""
     pairs, ranked = 0.0, 0.0
@@ -451,16 +473,16 @@ def _leads(ground: _Ground, rows: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _mostly_won(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:
-    return (won + 0.5) / (lost + 0.5) >= overall * _T["settled_odds"]
+    return _odds(won, lost) >= overall * _T["settled_odds"]
 
 
 def _sure_won(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:
-    sure = (won + 0.5) / (lost + 0.5) >= overall * _T["sure_odds"]
+    sure = _odds(won, lost) >= overall * _T["sure_odds"]
     return sure & (won >= _T["sure_won"] * (won + lost))
 
 
 def _mostly_lost(won: Floats, lost: Floats, overall: float) -> NDArray[np.bool_]:
-    return (won + 0.5) / (lost + 0.5) <= overall / _T["settled_odds"]
+    return _odds(won, lost) <= overall / _T["settled_odds"]
 
 
 def _levels(
@@ -510,6 +532,7 @@ def _signals(name: str, coded: _Coded, ground: _Ground) -> _Signals:
     )
     won, lost = _leads(ground, np.ones(len(filled), dtype=bool))
     gaps = _Coded(filled.astype(np.int64), None)
+    in_gaps, in_filled = _odds(*_tally(gaps.code, ground.y, 2))
     fill, calendar = [float(filled.mean())], 0.0
     if ground.place is not None:
         fifth = np.minimum((ground.place * 5).astype(np.int64), 4)
@@ -523,6 +546,7 @@ def _signals(name: str, coded: _Coded, ground: _Ground) -> _Signals:
         share_filled=float(filled.mean()),
         won_filled=won_filled,
         won_missing=won_missing,
+        filled_odds=float(max(in_filled / in_gaps, in_gaps / in_filled)),
         power=_power(_auc(coded, ground.y, ground.folds), won, lost),
         filled=_power(_auc(gaps, ground.y, ground.folds), won, lost),
         value=_power(_auc(coded, ground.y, ground.folds, filled_only=True), *_leads(ground, filled)),
@@ -548,7 +572,9 @@ def _judge(signals: _Signals) -> FieldAudit:
         field=signals.field,
         verdict=verdict,
         evidence=tuple(
-            dict.fromkeys([*(rule.says(signals) for rule in fired if rule.verdict == verdict), told])
+            dict.fromkeys(
+                [*(says(signals) for rule in fired if rule.verdict == verdict for says in rule.says), told]
+            )
         ),
         auc=signals.power.auc,
         missing_auc=signals.filled.auc,
