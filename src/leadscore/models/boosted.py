@@ -61,7 +61,7 @@ class BoostedScorer(ServedClassifier):
         learning_rate: float = 0.05,
         l2: float = 5.0,
         min_data_in_leaf: int | None = None,
-        feature_fraction: float = 0.7,
+        feature_fraction: float = 0.5,
         max_trees: int = 600,
         patience: int = 30,
         folds: int = 5,

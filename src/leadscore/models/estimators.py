@@ -1,6 +1,7 @@
 """The scikit-learn classifiers for point tables and logistic models, and what all classifiers share."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeAlias, TypeGuard
 
 import numpy as np
@@ -273,13 +274,13 @@ def _encode_number(x: Floats) -> tuple[Floats, Callable[[Floats], Term]]:
     use_log = abs(_skewness(present)) > max(1.0, abs(_skewness(logged)))
     values = logged if use_log else present
     centre, scale = float(values.mean()), float(values.std()) or 1.0
-    unit = NumberTerm(use_log, centre, scale, coefficient=1.0, missing=0.0, mean=0.0)
+    low, high = float(present.min()), float(present.max())
+    unit = NumberTerm(use_log, low, high, centre, scale, coefficient=1.0, missing=0.0, mean=0.0)
     parts = np.stack([unit.added(x), missing.astype(np.float64)], axis=1)
 
     def term(weights: Floats) -> NumberTerm:
         coefficient, absent = map(float, weights)
-        mean = float((parts @ weights).mean())
-        return NumberTerm(use_log, centre, scale, coefficient, absent, mean)
+        return replace(unit, coefficient=coefficient, missing=absent, mean=float((parts @ weights).mean()))
 
     return parts, term
 

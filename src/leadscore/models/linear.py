@@ -15,10 +15,15 @@ from leadscore.models.matrix import Column, Floats, is_finite
 class NumberTerm:
     """What a column of numbers adds: coefficient * (f(x) - centre) / scale, or `missing`.
 
+    Numbers beyond those of the training count as its lowest or highest, so that a margin is never
+    drawn out to where nothing was learned.
+
     Parameters
     ----------
     signed_log : bool
         f(x) is sign(x) * log(1 + |x|) for a skewed column, else x.
+    low, high : float
+        The ends of x in training.
     centre, scale : float
         Mean and standard deviation of f(x) in training.
     coefficient : float
@@ -29,6 +34,8 @@ class NumberTerm:
     """
 
     signed_log: bool
+    low: float
+    high: float
     centre: float
     scale: float
     coefficient: float
@@ -37,7 +44,8 @@ class NumberTerm:
 
     def added(self, x: Floats) -> Floats:
         """Give what each value of the column adds to the margin."""
-        values = signed_log(x) if self.signed_log else x
+        seen = np.clip(x, self.low, self.high)
+        values = signed_log(seen) if self.signed_log else seen
         standard = (values - self.centre) / self.scale
         return np.where(np.isnan(x), self.missing, self.coefficient * standard)
 
@@ -88,7 +96,7 @@ class LinearTable:
 
     Examples
     --------
-    >>> term = NumberTerm(signed_log=False, centre=2.0, scale=1.0, coefficient=0.5, missing=-1.0, mean=0.25)
+    >>> term = NumberTerm(False, 0.0, 9.0, centre=2.0, scale=1.0, coefficient=0.5, missing=-1.0, mean=0.25)
     >>> table = LinearTable((Column("visits"),), (term,), intercept=-2.0)
     >>> table.margin(np.array([[4.0], [np.nan]])).tolist()
     [-1.0, -3.0]
@@ -175,7 +183,7 @@ _RESTORE = "restore the model's files"
 
 def _fits(term: Term, column: Column) -> bool:
     if isinstance(term, NumberTerm):
-        return column.levels is None and term.scale > 0
+        return column.levels is None and term.scale > 0 and term.low <= term.high
     return column.levels is not None and len(term.coefficients) == len(column.levels)
 
 
@@ -184,11 +192,11 @@ def _term(values: object) -> Term:
         case {"coefficients": list(coefficients), "missing": missing, "mean": mean, **rest} if not rest:
             return LevelsTerm(tuple(_finite(c) for c in coefficients), _finite(missing), _finite(mean))
         case {"signed_log": bool(logged), **numbers} if numbers.keys() == set(_NUMBERS):
-            return NumberTerm(logged, **{name: _finite(numbers[name]) for name in _NUMBERS})
+            return NumberTerm(logged, *(_finite(numbers[name]) for name in _NUMBERS))
     raise ModelError(explain("terms of numbers or levels in linear.json", "something else", _RESTORE))
 
 
-_NUMBERS = ("centre", "scale", "coefficient", "missing", "mean")
+_NUMBERS = ("low", "high", "centre", "scale", "coefficient", "missing", "mean")
 
 
 def _finite(value: object) -> float:
