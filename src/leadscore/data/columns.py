@@ -16,10 +16,13 @@ Mask = npt.NDArray[np.bool_]
 
 _NUMBER = r"^(?i:[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)|nan)$"
 _ID = r"^(0|-?[1-9]\d{0,17})(\.0)?$"  # ".0": how pandas writes integers beside missing values
-_LOCAL = r"^[1-9]\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"
-_ABSOLUTE = r"^[1-9]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-][01]\d(:?[0-5]\d)?)$"
+_DATE, _CLOCK = r"\d{4}-\d\d-\d\d", r"[T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?"
+_LOCAL = rf"^{_DATE}({_CLOCK})?$"
+_ABSOLUTE = rf"^{_DATE}{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$"
 _CODE = r"^0\d+$"
 
+_SAME = ((r"^(-?\d+)\.0$", r"\1"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
+_WORTH_CODING = 1000
 _MOSTLY = 0.95
 _MOST_LEVELS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,7 +49,7 @@ class Times(NamedTuple):
 def texts(column: pa.Array, missing: Sequence[str] = ()) -> pa.Array:
     """Give values as trimmed text; null where empty or one of `missing`.
 
-    A whole number is the same text whatever type it came in.
+    A whole number, and a truth, is the same text whatever type it came in.
 
     Examples
     --------
@@ -55,17 +58,28 @@ def texts(column: pa.Array, missing: Sequence[str] = ()) -> pa.Array:
     >>> texts(pa.array(["1.0", " ", "Select"]), ["Select"]).to_pylist()
     ['1', None, None]
     """
-    column = _plain(column)
+    kind = column.type
+    if pa.types.is_dictionary(kind) or (pa.types.is_string(kind) and len(column) > _WORTH_CODING):
+        code, words = codes(column)
+        return _each(words, missing).take(pa.array(code, mask=code < 0))
+    return _each(column, missing)
+
+
+def _each(column: pa.Array, missing: Sequence[str]) -> pa.Array:
     kind = column.type
     if pa.types.is_boolean(kind):
         text = pc.if_else(column, "True", "False")
     elif pa.types.is_floating(kind):
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
         text = pc.if_else(pc.is_nan(column), None, column).cast(pa.string())
+        # Arrow writes 1e+10 for 10000000000.0.
+        text = pc.if_else(whole, pc.if_else(whole, column, 0).cast(pa.int64()).cast(pa.string()), text)
     elif pa.types.is_integer(kind):
         text = column.cast(pa.string())
     else:
         text = pc.utf8_trim_whitespace(column if pa.types.is_string(kind) else column.cast(pa.string()))
-        text = pc.replace_substring_regex(text, r"^(-?\d+)\.0$", r"\1")
+        for spelt, shown in _SAME:
+            text = pc.replace_substring_regex(text, spelt, shown)
     return pc.if_else(pc.is_in(text, value_set=pa.array(["", *missing], pa.string())), None, text)
 
 
@@ -105,12 +119,12 @@ def times(column: pa.Array, timezone: str | None, missing: Sequence[str] = ()) -
     timezone
         Zone of those without; None: they are flagged as `naive` and not present.
     missing
-        Texts that mean no time.
+        Texts that mean no time, also where they are one ("9999-12-31").
 
     Notes
     -----
     A local time that occurred twice is its first occurrence, one that never occurred is the moment of the
-    clock change; both are flagged as `shifted`.
+    clock change; both are flagged as `shifted`. Arrow knows the clock changes up to 2037.
 
     Examples
     --------
@@ -118,7 +132,14 @@ def times(column: pa.Array, timezone: str | None, missing: Sequence[str] = ()) -
     >>> found.us[1] - found.us[0], found.shifted.tolist()
     (np.int64(3600000000), [True, False])
     """
-    column = _plain(column)
+    found = _times(_plain(column), timezone, missing)
+    if hidden := [word for word in missing if re.match(_DATE, word)]:
+        never = _times(pa.array(hidden), timezone, ())
+        return found._replace(present=found.present & ~np.isin(found.us, never.us[never.present]))
+    return found
+
+
+def _times(column: pa.Array, timezone: str | None, missing: Sequence[str]) -> Times:
     kind, none = column.type, np.zeros(len(column), bool)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         return _moments(column, none, none, none)
@@ -248,8 +269,8 @@ def coded(column: pa.Array, missing: Sequence[str] = ()) -> Coded:
     return Coded(np.array([place.get(value, -1) for value in word], np.int32)[raw], tuple(words))
 
 
-def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str | None:
-    """Say what a field is: "number", "time", "category", "text", or None for what has no place in a table.
+def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str:
+    """Say what a field is: one of `contract.KINDS`.
 
     A typed column is what its type says. Text is a number or a time when 95 % of it reads so, but codes with
     leading zeros ("007") are categories; it is free text when it has over 100 different values, and more than
@@ -261,8 +282,6 @@ def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str | None:
     ['number', 'category', 'category', 'time']
     """
     column = _plain(column)
-    if not is_plain(column.type):
-        return None
     text = texts(column, missing).drop_null()
     if not len(text) or pa.types.is_boolean(column.type):
         return "category"

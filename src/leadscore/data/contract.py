@@ -370,7 +370,8 @@ _SHAPES: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
 
 def _arguments(part: type[Any], values: object, where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise ConfigError(explain(f"values by name in {where or 'the contract'}", "none", f"correct {where}"))
+        place = where.rstrip(".") or "the contract"
+        raise ConfigError(explain(f"values by name in {place}", type(values).__name__, f"correct {place}"))
     declared = {f.name: f for f in fields(part)}
     for name in values:
         if name not in declared:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leadscore.data.columns import Mask, coded, codes, found_in, ids, infer_kind, mask, taken, texts
+from leadscore.data.columns import Mask, coded, codes, found_in, ids, infer_kind, is_plain, mask, taken, texts
 from leadscore.data.contract import ROW_NUMBER, Array, Contract, Finding, Floats, Ints
 from leadscore.data.readers import Given, finding, missing_column
 from leadscore.data.screen import Screen
@@ -214,16 +214,18 @@ def _attributes(
         _refuse_unknown_names(contract, given)
         reserved = _reserved(contract)
         names = [name for name in given.columns if name not in reserved]
-    columns, kinds = {}, {}
+    columns: dict[str, pa.Array] = {}
+    kinds: dict[str, str] = {}
     for name in names:
         if name not in given.columns and not given.loose and len(given.rows):
             raise missing_column(name, given, "add it, as the model uses it")
+        declared = contract.kinds.get(name)
+        if declared is None and not is_plain(kind := given.table.schema.field(name).type):
+            screen.mend(screen.ok, f"{shown(name)!r} holds {shown(kind)} and is not read")
+            continue
         column = given.optional(name, f"kinds.{name}")
-        kind = contract.kinds.get(name) or infer_kind(column, screen.hidden(name))
-        if kind is None:
-            screen.mend(screen.ok, f"{shown(name)!r} holds {shown(column.type)} values and is not read")
-        else:
-            columns[name], kinds[name] = screen.attribute(column, name, kind), kind
+        kinds[name] = declared or infer_kind(column, screen.hidden(name))
+        columns[name] = screen.attribute(column, name, kinds[name])
     return columns, kinds
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from leadscore.data.columns import is_plain, is_textual, texts
 from leadscore.data.contract import Finding, Ints
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
 
@@ -62,10 +63,16 @@ class Given:
         Raises
         ------
         DataError
-            There is no such column; the nearest name is offered.
+            There is no such column, and the nearest name is offered; or it holds lists or the like.
         """
         if name in self.columns:
-            return whole(self.table.column(name))
+            column = self.table.column(name)
+            if is_textual(column.type):
+                column = column.cast(pa.string())  # one of Arrow's three kinds of text
+            if is_plain(column.type):
+                return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+            expected = f"single values in column {shown(name)!r} of the {self.name} table"
+            raise DataError(explain(expected, shown(column.type), "convert the column to text"))
         if not len(self.rows):
             return pa.nulls(0)
         raise missing_column(name, self, f"add it, or correct {key} in the config")
@@ -84,11 +91,6 @@ def missing_column(name: str, given: Given, do: str) -> DataError:
     expected = f"a column {shown(name)!r} in the {given.name} table"
     found = f"{names or 'no column'}{more}{nearest(name, given.columns)}"
     return DataError(explain(expected, found, do))
-
-
-def whole(column: pa.ChunkedArray) -> pa.Array:
-    """Give a column as one array."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def read_given(
@@ -200,7 +202,7 @@ def _read_parquet(path: Path, name: str, delimiter: str, wanted: Collection[str 
         with pa.parquet.ParquetFile(path) as file:
             header = file.schema_arrow.names
             _refuse_repeats(header, name)
-            table = file.read(columns=[column for column in header if wanted is None or column in wanted])
+            table = file.read(columns=_worth(header, wanted))
             # Without a single column Arrow forgets how many rows there are.
             rows = np.arange(file.metadata.num_rows)
     except _UNREADABLE:
@@ -221,10 +223,12 @@ def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) ->
     special: dict[str, pa.Array] = {}
     try:
         if type(frame).__module__.startswith("pandas"):
+            if any(level is not None for level in frame.index.names):
+                frame = frame.reset_index()
             _refuse_repeats(map(str, frame.columns), name)
             taken = [c for c, dtype in frame.dtypes.items() if str(dtype) == "object" or hasattr(dtype, "tz")]
             special = {str(c): _special(frame[c]) for c in taken if wanted is None or str(c) in wanted}
-            table = pa.table(frame.drop(columns=taken))
+            table = pa.Table.from_pandas(frame.drop(columns=taken), preserve_index=False)
         else:
             table = pa.table(frame)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -233,9 +237,14 @@ def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) ->
         raise DataError(explain(expected, found, "give each column one type and a name of its own")) from None
     _refuse_repeats(table.column_names, name)
     rows = np.arange(len(frame) if special else table.num_rows)
-    named = (c for c in table.column_names if not c.startswith("__index_level_"))
-    arrays = {c: table.column(c) for c in named if wanted is None or c in wanted}
+    arrays = {column: table.column(column) for column in _worth(table.column_names, wanted)}
     return Given(name, pa.table(arrays | special), rows)
+
+
+def _worth(columns: Iterable[str], wanted: Collection[str | None] | None) -> list[str]:
+    """Name the columns to read: those wanted, and never the unnamed index that pandas writes."""
+    named = (column for column in columns if not column.startswith("__index_level_"))
+    return [column for column in named if wanted is None or column in wanted]
 
 
 def _special(column: Any) -> pa.Array:  # noqa: ANN401 - a pandas Series
@@ -287,7 +296,7 @@ def _iso(value: object) -> object:
 def _text(value: object) -> str | None:
     if _is_missing(value):
         return None
-    return str(pa.scalar(value).cast(pa.string()).as_py()) if isinstance(value, float) else str(value)
+    return str(texts(pa.array([value]))[0]) if isinstance(value, float) else str(value)
 
 
 def _refuse_repeats(columns: Iterable[str], name: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leadscore.data.columns import Mask, coded, is_plain, is_textual, numbers, shape, taken, texts, times
+from leadscore.data.columns import Mask, coded, is_textual, numbers, shape, taken, texts, times
 from leadscore.data.contract import Coded, Contract, Finding, Floats, Ints
 from leadscore.data.readers import Given, finding
 from leadscore.errors import DataError, explain, shown
@@ -102,8 +102,6 @@ class Screen:
 
     def attribute(self, column: pa.Array, name: str, kind: str) -> pa.Array:
         """Give a field as its kind says."""
-        if not is_plain(column.type):
-            raise self._wrong_type(column, name, kind)
         if kind == "number":
             return self.numbers(column, name)
         if kind == "time":
@@ -113,10 +111,8 @@ class Screen:
 
     def _refuse_type(self, column: pa.Array, name: str, unreadable: Mask, expected: str) -> None:
         filled = len(column) - column.null_count
-        if filled >= _FEWEST_TO_JUDGE and 2 * unreadable.sum() > filled:
-            raise self._wrong_type(column, name, expected)
-
-    def _wrong_type(self, column: pa.Array, name: str, expected: str) -> DataError:
+        if filled < _FEWEST_TO_JUDGE or 2 * unreadable.sum() <= filled:
+            return
         found = f"text as {shape(column)!r}" if is_textual(column.type) else shown(column.type)
         expected = f"{expected} in column {shown(name)!r} of the {self.given.name} table"
-        return DataError(explain(expected, found, "correct the column, or its kind in the config"))
+        raise DataError(explain(expected, found, "correct the column, or its kind in the config"))
