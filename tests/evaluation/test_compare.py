@@ -3,6 +3,7 @@
 import json
 from typing import ClassVar
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,7 +224,8 @@ def test_arrays_and_several_jobs_say_the_same():
     one = compare(
         X.to_numpy(), y, models, grouped_folds(None, y), draws=10, progress=lambda *at: told.append(at)
     )
-    two = compare(X.to_numpy(), y, models, grouped_folds(None, y), draws=10, n_jobs=2)
+    with joblib.parallel_config(backend="threading"):
+        two = compare(X.to_numpy(), y, models, grouped_folds(None, y), draws=10, n_jobs=2)
     pd.testing.assert_frame_equal(one.rows, two.rows)
     assert told[0] == (1, 10, "points, fold 1 of 5")
     assert told[-1] == (10, 10, "logistic, fold 5 of 5")

@@ -36,7 +36,7 @@ def lines(figure):
     return {line.get_label(): line.get_xydata() for line in figure.axes[0].get_lines()}
 
 
-@pytest.mark.parametrize("draw", [figures.gains, figures.reliability, figures.precision_recall])
+@pytest.mark.parametrize("draw", figures.ALL.values(), ids=figures.ALL)
 def test_svg_is_well_formed_and_the_same_every_time(draw):
     text = figures.svg(draw(comparison()))
     assert text == figures.svg(draw(comparison()))
