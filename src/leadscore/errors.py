@@ -49,11 +49,11 @@ def explain(expected: str, found: str, do: str) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """Make a user's text safe to print: no control characters, no endless lines.
+    r"""Make a user's text safe to print: no control characters, no endless lines.
 
     Examples
     --------
-    >>> shown("red \\x1b[31malert")
+    >>> shown("red \x1b[31malert")
     'red [31malert'
     """
     text = _CONTROL.sub("", str(value))

@@ -84,7 +84,7 @@ def _each(column: pa.Array, missing: Sequence[str]) -> pa.Array:
 
 
 def numbers(column: pa.Array, missing: Sequence[str] = ()) -> Numbers:
-    """Give values as finite float64.
+    """Give values as finite float64, true as 1 and false as 0.
 
     Examples
     --------
@@ -98,6 +98,8 @@ def numbers(column: pa.Array, missing: Sequence[str] = ()) -> Numbers:
         column = pc.if_else(column, 1.0, 0.0)
     elif not is_numeric(column.type):
         text = texts(column, missing)
+        for truth, value in (("True", "1"), ("False", "0")):
+            text = pc.if_else(pc.equal(text, truth), value, text)
         readable = pc.match_substring_regex(text, _NUMBER)
         unreadable = mask(pc.invert(readable))
         column = pc.if_else(readable, text, None)
@@ -291,9 +293,9 @@ def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str:
 
 
 def _kind_of_text(text: pa.Array) -> str:
-    if numbers(text).unreadable.mean() <= 1 - _MOSTLY:
+    if mask(pc.match_substring_regex(text, _NUMBER)).mean() >= _MOSTLY:
         return "category" if pc.any(pc.match_substring_regex(text, _CODE)).as_py() else "number"
-    if _mixed(text, None).unreadable.mean() <= 1 - _MOSTLY:
+    if 1 - _mixed(text, None).unreadable.mean() >= _MOSTLY:
         return "time"
     levels = pc.count_distinct(text).as_py()
     return "text" if levels > _MOST_LEVELS and levels > len(text) / 2 else "category"

@@ -211,7 +211,8 @@ def _attributes(
     if contract.kinds and not training:
         names = list(contract.kinds)
     else:
-        _refuse_unknown_names(contract, given)
+        if training:
+            _refuse_unknown_names(contract, given)
         reserved = _reserved(contract)
         names = [name for name in given.columns if name not in reserved]
     columns: dict[str, pa.Array] = {}

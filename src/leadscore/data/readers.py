@@ -36,6 +36,8 @@ class Given:
         Its columns, untyped where the source has no types.
     rows
         The position of each row in what was given; rows that could not even be split are absent.
+    header
+        The names of all columns, also of those not read.
     typed
         False: everything is text (CSV), and ids that are all integers become integers.
     loose
@@ -47,6 +49,7 @@ class Given:
     name: str
     table: pa.Table
     rows: Ints
+    header: tuple[str, ...]
     typed: bool = True
     loose: bool = False
     findings: tuple[Finding, ...] = ()
@@ -86,10 +89,10 @@ class Given:
 
 def missing_column(name: str, given: Given, do: str) -> DataError:
     """Say that a column is not there, what is, which was probably meant, and the way out."""
-    names = ", ".join(shown(column, 30) for column in given.columns[:8])
-    more = f" and {len(given.columns) - 8} more" if len(given.columns) > 8 else ""
+    names = ", ".join(shown(column, 30) for column in given.header[:8])
+    more = f" and {len(given.header) - 8} more" if len(given.header) > 8 else ""
     expected = f"a column {shown(name)!r} in the {given.name} table"
-    found = f"{names or 'no column'}{more}{nearest(name, given.columns)}"
+    found = f"{names or 'no column'}{more}{nearest(name, given.header)}"
     return DataError(explain(expected, found, do))
 
 
@@ -184,7 +187,7 @@ def _read_csv(path: Path, name: str, delimiter: str, wanted: Collection[str | No
     rows = np.delete(np.arange(table.num_rows + len(broken)), broken)
     what = f"not {len(header)} fields, as the header has"
     findings = (finding(name, what, np.array(broken), rejected=True),) if broken else ()
-    return Given(name, table.select(columns), rows, typed=False, findings=findings)
+    return Given(name, table.select(columns), rows, tuple(header), typed=False, findings=findings)
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
@@ -210,7 +213,7 @@ def _read_parquet(path: Path, name: str, delimiter: str, wanted: Collection[str 
         raise DataError(
             explain(f"Parquet in {shown(path.name, 100)}", found, "write the file again")
         ) from None
-    return Given(name, table, rows)
+    return Given(name, table, rows, tuple(header))
 
 
 _FILES: dict[tuple[str, ...], Callable[[Path, str, str, Collection[str | None] | None], Given]] = {
@@ -220,6 +223,7 @@ _FILES: dict[tuple[str, ...], Callable[[Path, str, str, Collection[str | None] |
 
 
 def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) -> Given:  # noqa: ANN401 - any
+    taken: list[Any] = []
     special: dict[str, pa.Array] = {}
     try:
         if type(frame).__module__.startswith("pandas"):
@@ -238,7 +242,7 @@ def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) ->
     _refuse_repeats(table.column_names, name)
     rows = np.arange(len(frame) if special else table.num_rows)
     arrays = {column: table.column(column) for column in _worth(table.column_names, wanted)}
-    return Given(name, pa.table(arrays | special), rows)
+    return Given(name, pa.table(arrays | special), rows, (*table.column_names, *map(str, taken)))
 
 
 def _worth(columns: Iterable[str], wanted: Collection[str | None] | None) -> list[str]:
@@ -265,7 +269,7 @@ def _read_records(records: Sequence[object], name: str, wanted: Collection[str |
         for c in columns
         if wanted is None or str(c) in wanted
     }
-    return Given(name, pa.table(arrays), np.arange(len(rows)), loose=True)
+    return Given(name, pa.table(arrays), np.arange(len(rows)), tuple(map(str, columns)), loose=True)
 
 
 def _array(values: list[Any]) -> pa.Array:

@@ -64,7 +64,9 @@ class Snapshot:
     def take(self, rows: Ints) -> "Snapshot":
         """Give the same for some of the rows, by their numbers."""
         parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        arrays = {name: part[rows] for name, part in parts.items() if isinstance(part, np.ndarray)}
+        arrays: dict[str, Any] = {
+            name: part[rows] for name, part in parts.items() if isinstance(part, np.ndarray)
+        }
         return replace(self, X=self.X.iloc[rows].reset_index(drop=True), **arrays)
 
 

@@ -1,0 +1,318 @@
+"""A trained model as a directory: what is in it, how it is saved, verified and loaded. No pickle."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import leadscore
+from leadscore.data.tables import Contract
+from leadscore.errors import LeadScoreError, ModelError, UsageError, explain, shown
+from leadscore.explain.card import GradeCuts
+from leadscore.features.declare import Feature, from_dict, to_dict
+from leadscore.files import pack_arrays, unpack_arrays
+from leadscore.models.calibration import Scale, Sigmoid, probability
+from leadscore.models.matrix import Column
+from leadscore.models.saved import read_scorer
+from leadscore.models.scorer import Scorer
+from leadscore.policy.policy import Policy
+from leadscore.policy.tuning import Backtest
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+_MANIFEST_LIMIT: Final = 16 * 2**20
+_FILE_LIMIT: Final = 2**30
+_BACKTEST: Final = ("probability", "y", "week", "points")
+_RESTORE: Final = "restore the directory from where it was trained, or train again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a score is made of: features, scorer, calibration, scale, policy, and where they come from.
+
+    Parameters
+    ----------
+    name : str
+        The project's.
+    contract : Contract
+        How the project's own tables read.
+    features : tuple of Feature
+        Declarations, not code; their names are the columns of X.
+    scorer : Scorer
+        Margins and contributions from X.
+    calibration : Sigmoid
+    scale : Scale
+    policy : Policy
+        The policy the model was born with.
+    cuts : GradeCuts
+    typical : mapping of str to float or str or None
+        The middle value of each column of X in training, for comparisons in words.
+    horizon : float or None
+        Days within which a lead converts, or not; None where outcomes carry no time.
+    backtest : Backtest
+        Predictions for leads that the model which made them had not seen; thresholds are tuned on them.
+    facts : mapping
+        The training window, sizes, metrics, exclusions and their reasons: plain JSON values.
+    """
+
+    name: str
+    contract: Contract
+    features: tuple[Feature, ...]
+    scorer: Scorer
+    calibration: Sigmoid
+    scale: Scale
+    policy: Policy
+    cuts: GradeCuts
+    typical: Mapping[str, float | str | None]
+    horizon: float | None
+    backtest: Backtest
+    facts: Mapping[str, Any]
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of X that the features make, in their order."""
+        return tuple(Column(feature.name, feature.categories) for feature in self.features)
+
+
+def save(bundle: Bundle, folder: str | Path) -> Path:
+    """Write a bundle as a directory, beside its place first and then renamed into it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    folder : path
+        A new directory, or one that holds a saved model, which is replaced.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    UsageError
+        Something else is in the way.
+    """
+    target = require_place(folder)
+    files = _files(bundle)
+    files[MANIFEST] = _json(_manifest(bundle, files))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for name, content in files.items():
+            with (beside / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        beside.chmod(0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            target.rename(old / "model")
+            beside.rename(target)
+            shutil.rmtree(old)
+        else:
+            beside.rename(target)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return target
+
+
+def require_place(folder: str | Path) -> Path:
+    """Refuse, before any work is done, to save a model over something that is none.
+
+    Raises
+    ------
+    UsageError
+        A file or another folder is in the way.
+    """
+    target = Path(folder)
+    if target.exists() and not (
+        target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+    ):
+        found = "a file" if target.is_file() else "a folder that holds something else"
+        raise UsageError(
+            explain(f"a new folder or a saved model at {shown(target)}", found, "choose another place")
+        )
+    return target
+
+
+def load(folder: str | Path, *, manifest_sha256: str | None = None) -> Bundle:
+    """Read a saved model, verifying all of it before any of it is used.
+
+    The order: the manifest's size, the manifest, every file's size and digest, no further files, links
+    or folders; then the numbers' shapes, types and ranges; then the probe rows are scored again.
+
+    Parameters
+    ----------
+    folder : path
+    manifest_sha256 : str, optional
+        The manifest's digest as kept elsewhere. The digests inside the directory stop accidents;
+        this one stops somebody who can write to the directory.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    ModelError
+        Something is missing, cut, altered, added, or from a newer format.
+    """
+    manifest, files = _verified(Path(folder), manifest_sha256)
+    try:
+        bundle = _read(manifest, files)
+    except LeadScoreError as error:
+        raise ModelError(f"the model in {shown(folder)} does not load: {error}") from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        found = f"one that does not read ({type(error).__name__})"
+        raise ModelError(explain(f"a saved model in {shown(folder)}", found, _RESTORE)) from error
+    _probe(bundle, manifest["probe"])
+    return bundle
+
+
+def digest(folder: str | Path) -> str:
+    """Give the SHA-256 of a saved model's manifest, which names the digest of everything else."""
+    return hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()
+
+
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    return {
+        **bundle.scorer.to_files(),
+        "calibration.json": _json(bundle.calibration.to_dict()),
+        "policy.json": _json(bundle.policy.to_dict()),
+        "backtest.npz": pack_arrays(
+            {name: value for name in _BACKTEST if (value := getattr(bundle.backtest, name)) is not None}
+        ),
+    }
+
+
+def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
+    import pandas as pd
+    import pyarrow as pa
+
+    return {
+        "format": FORMAT,
+        "libraries": {
+            "leadscore": leadscore.__version__,
+            "numpy": np.__version__,
+            "pandas": pd.__version__,
+            "pyarrow": pa.__version__,
+        },
+        "name": bundle.name,
+        "contract": bundle.contract.to_dict(),
+        "features": [to_dict(feature) for feature in bundle.features],
+        "scorer": bundle.scorer.kind,
+        "scale": bundle.scale.to_dict(),
+        "cuts": bundle.cuts.to_dict(),
+        "typical": dict(bundle.typical),
+        "horizon": bundle.horizon,
+        "facts": dict(bundle.facts),
+        "probe": _probe_rows(bundle),
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in sorted(files.items())
+        },
+    }
+
+
+def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    return Bundle(
+        name=manifest["name"],
+        contract=Contract.from_dict(manifest["contract"]),
+        features=tuple(from_dict(values) for values in manifest["features"]),
+        scorer=read_scorer(manifest["scorer"], files),
+        calibration=Sigmoid.from_dict(json.loads(files["calibration.json"])),
+        scale=Scale.from_dict(manifest["scale"]),
+        policy=Policy.from_dict(json.loads(files["policy.json"])),
+        cuts=GradeCuts.from_dict(manifest["cuts"]),
+        typical=manifest["typical"],
+        horizon=manifest["horizon"],
+        backtest=Backtest(**unpack_arrays(files["backtest.npz"])),
+        facts=manifest["facts"],
+    )
+
+
+def _verified(folder: Path, manifest_sha256: str | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read the manifest and every file it names, refusing whatever is not exactly as it says."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        found = "no manifest.json in it" if folder.is_dir() else "nothing there"
+        raise ModelError(
+            explain(f"a saved model in {shown(folder)}", found, "train one, or correct the path")
+        )
+    if path.stat().st_size > _MANIFEST_LIMIT:
+        raise ModelError(explain("a manifest.json of at most 16 MiB", "a larger one", _RESTORE))
+    raw = path.read_bytes()
+    if manifest_sha256 is not None and hashlib.sha256(raw).hexdigest() != manifest_sha256.lower():
+        raise ModelError(explain("the manifest whose digest was given", "another one", _RESTORE))
+    try:
+        manifest = json.loads(raw)
+        version, listed = manifest["format"], dict(manifest["files"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError(explain("a manifest.json that reads", "a damaged one", _RESTORE)) from None
+    if version != FORMAT:
+        found = f"format {shown(version)}"
+        do = "update leadscore" if isinstance(version, int) and version > FORMAT else _RESTORE
+        raise ModelError(explain(f"a model of format {FORMAT}", found, do))
+    present = {entry.name for entry in folder.iterdir()}
+    for name in sorted(present ^ {*listed, MANIFEST}):
+        found = f"{shown(name)!r} {'missing' if name in listed else 'added'}"
+        raise ModelError(explain("the files that the manifest lists", found, _RESTORE))
+    return manifest, {name: _checked_file(folder / name, expected) for name, expected in listed.items()}
+
+
+def _checked_file(path: Path, expected: Any) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        raise ModelError(explain(f"an ordinary file {shown(path.name)!r}", "a link or folder", _RESTORE))
+    size = path.stat().st_size
+    if size > _FILE_LIMIT or not isinstance(expected, dict) or size != expected.get("bytes"):
+        wanted = f"{shown(path.name)!r} of the size that the manifest says"
+        raise ModelError(explain(wanted, f"{size:,} bytes", _RESTORE))
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected.get("sha256"):
+        raise ModelError(explain(f"{shown(path.name)!r} as it was saved", "altered content", _RESTORE))
+    return content
+
+
+def _probe_rows(bundle: Bundle) -> dict[str, Any]:
+    """Make a few synthetic rows, no lead's, and keep what they score: the loaded model must agree."""
+    rng = np.random.default_rng(0)
+    columns = bundle.scorer.columns
+    rows = np.empty((8, len(columns)), order="F")
+    for j, column in enumerate(columns):
+        if column.levels is None:
+            typical = bundle.typical.get(column.name)
+            centre = float(typical) if isinstance(typical, int | float) else 1.0
+            rows[:, j] = centre + np.round(rng.normal(size=8) * (1 + abs(centre)), 3)
+        else:
+            rows[:, j] = rng.integers(0, max(1, len(column.levels)), size=8)
+    rows[rng.random(rows.shape) < 0.15] = np.nan
+    margin = bundle.scorer.margin(rows)
+    return {
+        "rows": [[None if np.isnan(value) else float(value) for value in row] for row in rows],
+        "margin": margin.tolist(),
+        "probability": probability(bundle.calibration.log_odds(margin)).tolist(),
+    }
+
+
+def _probe(bundle: Bundle, probe: Mapping[str, Any]) -> None:
+    rows = np.array(probe["rows"], dtype=np.float64, order="F").reshape(-1, len(bundle.scorer.columns))
+    margin = bundle.scorer.margin(rows)
+    again = {"margin": margin, "probability": probability(bundle.calibration.log_odds(margin))}
+    for what, values in again.items():
+        # Another machine's exp and log may differ in the last bits; a wrong model differs in the first.
+        if not np.allclose(values, np.array(probe[what]), rtol=1e-9, atol=1e-9):
+            raise ModelError(explain(f"the {what} that the probe rows had at training", "another", _RESTORE))
+
+
+def _json(values: Any) -> bytes:
+    return (json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

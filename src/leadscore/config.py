@@ -1,0 +1,518 @@
+"""Reads `configs/*.yaml` into the library's own values; an unknown key is refused by name."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from leadscore.data.tables import ROW_NUMBER, Contract, EventColumns, OutcomeColumns
+from leadscore.errors import ConfigError, LeadScoreError, UsageError, explain, nearest, shown
+from leadscore.features.declare import AttributeFeature, EventFeature, Feature, Roles
+from leadscore.models.conditions import Condition
+from leadscore.models.points import PointRule
+from leadscore.policy.policy import Rule
+from leadscore.project import Files, Project, SimulatedWorld, Target
+
+_ROW_NUMBER = "row number"  # how a person writes ROW_NUMBER
+_UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
+
+
+def _days(value: object) -> object:
+    """Read '30d', '12h' or '2w' as days."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("a duration such as 30d, 12h or 2w is expected")
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", str(value))
+    if match is None:
+        raise ValueError(f"a duration such as 30d, 12h or 2w is expected, not {shown(value)!r}")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _no_truth(value: object) -> object:
+    """Refuse YAML's yes and no, which are not the words they look like."""
+    if isinstance(value, bool):
+        raise ValueError('YAML reads yes, no, true and false as truth values: put the word in quotes ("yes")')
+    return value
+
+
+def _word(value: object) -> object:
+    """Read a value as the text that the tables hold."""
+    return str(value) if isinstance(_no_truth(value), int | float) else value
+
+
+def _per_week(value: object) -> object:
+    """Read '60 a week' as 60.0."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:a|per|/)\s*week\s*", str(value))
+    if match is None:
+        raise ValueError(f"a capacity such as '60 a week' is expected, not {shown(value)!r}")
+    return float(match[1])
+
+
+Days = Annotated[float, BeforeValidator(_days), Field(gt=0)]
+Word = Annotated[str, BeforeValidator(_word)]
+Value = Annotated[str | float, BeforeValidator(_no_truth)]
+PerWeek = Annotated[float, BeforeValidator(_per_week), Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Target(_Section):
+    column: str
+    won: list[Word] = Field(min_length=1)
+
+
+class _Leads(_Section):
+    path: Path | None = None
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    timezone: str | None = None
+    lead_id: str = "lead_id"
+    created_at: str | None = None
+    order_by: str | None = None
+    target: _Target | None = None
+    missing: list[Word] = []
+    field_missing: dict[str, list[Word]] = {}
+    kinds: dict[str, Literal["number", "category", "time", "text"]] = {}
+    ignore: list[str] = []
+    email: list[str] = []
+    phone: list[str] = []
+    job_title: list[str] = []
+
+
+class _Events(_Section):
+    path: Path | None = None
+    lead_id: str = "lead_id"
+    created_at: str | None = None
+    occurred_at: str = "occurred_at"
+    event_type: str = "event_type"
+    recorded_at: str | None = None
+    visitor_id: str | None = None
+    channel: str | None = None
+    content: str | None = None
+    campaign: str | None = None
+    value: str | None = None
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    timezone: str | None = None
+    missing: list[Word] = []
+    outcomes: dict[str, Literal["won", "lost", "disqualified", "accepted", "handed_over"]] = {}
+    operations: list[str] = []
+    ignore: list[str] = []
+
+
+class _Outcomes(_Section):
+    path: Path | None = None
+    lead_id: str = "lead_id"
+    stage: str = "stage"
+    at: str = "at"
+    reason: str | None = None
+    revenue: str | None = None
+    stages: dict[Word, Literal["won", "lost", "disqualified", "accepted", "handed_over"]]
+
+
+class _World(_Section):
+    leads: int = Field(default=20_000, ge=100, le=2_000_000)
+    seed: int = 0
+
+
+class _Label(_Section):
+    horizon: Days = 30.0
+    ages: list[Days] = Field(default=[1.0, 7.0, 14.0, 30.0], min_length=1)
+
+
+class _Features(_Section):
+    windows: list[Days] = [7.0, 30.0, 90.0]
+    half_lives: list[Days] = [14.0]
+
+
+class _Evaluation(_Section):
+    folds: int = Field(default=5, ge=2, le=50)
+    split: Literal["forward", "grouped"] | None = None
+    seed: int = 0
+
+
+class _When(_Section):
+    """A condition on a field or on the events, as a marketer writes it."""
+
+    field: str | None = None
+    read_as: Literal["seniority", "department", "email_domain_kind"] | None = None
+    event: str | None = None
+    content: Word | None = None
+    within: Days | None = None
+    inactive_for: Days | None = None
+    is_: Value | None = Field(default=None, alias="is")
+    in_: list[Value] | None = Field(default=None, alias="in")
+    not_in: list[Value] | None = None
+    at_least: float | None = None
+    below: float | None = None
+    between: tuple[float, float] | None = None
+    missing: Literal[True] | None = None
+    present: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> "_When":
+        if (self.field is None) == (self.event is None):
+            raise ValueError("name either a field or an event")
+        if self.event is None and (self.content or self.within or self.inactive_for):
+            raise ValueError("content, within and inactive_for belong to an event")
+        if len(self._tests()) > 1:
+            raise ValueError(f"one condition a line, found {' and '.join(op for op, _ in self._tests())}")
+        return self
+
+    def _tests(self) -> list[tuple[str, Any]]:
+        given = {
+            "is": self.is_,
+            "in": self.in_,
+            "not_in": self.not_in,
+            "at_least": self.at_least,
+            "below": self.below,
+            "between": self.between,
+            "missing": self.missing,
+            "present": self.present,
+        }
+        return [(op, value) for op, value in given.items() if value is not None]
+
+
+class _Points(_When):
+    points: float | None = None
+    each: float | None = None
+    cap: float | None = Field(default=None, gt=0)
+    half_life: Days | None = None
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _one_worth(self) -> "_Points":
+        if (self.points is None) == (self.each is None):
+            raise ValueError("say either points (once) or each (per event or per unit)")
+        if self.each is not None and self._tests():
+            raise ValueError("each counts; it takes no condition beside it")
+        if self.each is None and (self.cap or self.half_life):
+            raise ValueError("cap and half_life belong to each")
+        if self.field is not None and self.points is not None and not self._tests():
+            raise ValueError("say when the points are given, e.g. is:, in:, at_least: or present: true")
+        return self
+
+
+class _Rule(_When):
+    name: str
+    reason: str | None = None
+
+
+class _Policy(_Section):
+    capacity: PerWeek | None = None
+    share: float | None = Field(default=None, gt=0, lt=1)
+    suppress: list[_Rule] = []
+    fast_track: list[_Rule] = []
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "_Policy":
+        if self.capacity is not None and self.share is not None:
+            raise ValueError("say either capacity or share")
+        return self
+
+
+class _Families(_Section):
+    fit: list[str] = []
+    engagement: list[str] = []
+    operations: list[str] = []
+
+
+class _Project(_Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    simulate: _World | None = None
+    leads: _Leads | None = None
+    events: _Events | None = None
+    outcomes: _Outcomes | None = None
+    exclude: dict[str, str] = {}
+    allow: dict[str, str] = {}
+    families: _Families = _Families()
+    features: _Features = _Features()
+    label: _Label = _Label()
+    evaluation: _Evaluation = _Evaluation()
+    points: list[_Points] = Field(min_length=1)
+    policy: _Policy = _Policy()
+
+    @model_validator(mode="after")
+    def _tables(self) -> "_Project":
+        if self.leads is None and self.events is None:
+            raise ValueError("name at least one table: leads or events")
+        for field, reason in {**self.exclude, **self.allow}.items():
+            if not reason.strip():
+                raise ValueError(f"{shown(field)!r} needs a reason")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but a key written twice is an error instead of the last one winning."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"key {shown(twice)!r} is written twice", node.start_mark
+        )
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(path: str | Path) -> Project:
+    """Read a project's configuration.
+
+    Parameters
+    ----------
+    path : path
+        A YAML file; the paths in it are relative to its folder.
+
+    Returns
+    -------
+    Project
+
+    Raises
+    ------
+    ConfigError
+        The file does not exist, is not YAML, or says something unknown; the message names file, key and,
+        where there is one, the known key that was probably meant.
+    """
+    file = Path(path)
+    where = shown(file)
+    try:
+        values = yaml.load(file.read_bytes(), _Loader)  # noqa: S506  (a safe loader)
+    except OSError as error:
+        found = (error.strerror or "none").lower()
+        raise ConfigError(explain(f"a configuration file {where}", found, "correct the path")) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        found = " ".join(shown(error, 300).split())
+        raise ConfigError(explain(f"YAML in {where}", found, "correct the file")) from None
+    if not isinstance(values, dict):
+        raise ConfigError(explain(f"keys and values in {where}", "none", "start from one in configs/"))
+    try:
+        return _project(_Project.model_validate(values), file.parent)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first(error)}") from None
+    except LeadScoreError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Put the first thing that is wrong in one line: the key, what was expected, what was found."""
+    wrong = error.errors()[0]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    key = ".".join(str(part) for part in wrong["loc"]) or "the file"
+    if wrong["type"] == "extra_forbidden":
+        known = _known_keys(wrong["loc"][:-1])
+        meant = nearest(str(wrong["loc"][-1]), known) or f"; known here: {', '.join(known)}"
+        return f"unknown key {shown(key)!r}{meant}{more}"
+    message = wrong["msg"].removeprefix("Value error, ")
+    given = wrong["input"]
+    found = "" if isinstance(given, dict | BaseModel) else f"; found {shown(given)!r}"
+    return f"{shown(key)}: {message}{found}{more}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    section: type[BaseModel] = _Project
+    for part in location:
+        if isinstance(part, str) and part in section.model_fields:
+            section = _section_of(section.model_fields[part].annotation)
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _section_of(annotation: Any) -> type[BaseModel]:
+    """Find the section in `X`, `X | None` or `list[X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(_section_of(part) for part in annotation.__args__ if part is not type(None))
+
+
+def _project(read: _Project, folder: Path) -> Project:
+    contract = _contract(read)
+    points = [_compiled(line, read) for line in read.points]
+    suppress = [_compiled(line, read) for line in read.policy.suppress]
+    fast_track = [_compiled(line, read) for line in read.policy.fast_track]
+    lines = [*points, *suppress, *fast_track]
+    leads = read.leads or _Leads()
+    return Project(
+        name=read.name,
+        contract=contract,
+        source=_source(read, folder),
+        roles=_roles(read),
+        points=tuple(_point_rule(rule, line) for rule, line in zip(read.points, points, strict=True)),
+        asked=tuple({line.feature.name: line.feature for line in lines if line.feature is not None}.values()),
+        keep_levels=_keep_levels(lines),
+        exclude=read.exclude,
+        allow=read.allow,
+        email=tuple(leads.email),
+        phone=tuple(leads.phone),
+        horizon=None if contract.target is not None else read.label.horizon,
+        ages=tuple(read.label.ages),
+        split=read.evaluation.split,
+        folds=read.evaluation.folds,
+        seed=read.evaluation.seed,
+        target=_target(read.policy),
+        suppress=tuple(_rule(rule, line) for rule, line in zip(read.policy.suppress, suppress, strict=True)),
+        fast_track=tuple(
+            _rule(rule, line) for rule, line in zip(read.policy.fast_track, fast_track, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A condition as written, over a column of X."""
+
+    column: str
+    condition: Condition
+    feature: Feature | None  # to be declared for it
+    field: str | None
+    words: tuple[str, ...]
+    family: str
+    concept: str
+    text: str
+
+
+def _compiled(when: _When, read: _Project) -> _Line:
+    """Find or declare the column that a condition is about."""
+    tests = when._tests()
+    op, value = tests[0] if tests else ("at_least", 1.0)
+    feature: Feature | None = None
+    words: tuple[str, ...] = ()
+    if when.event is not None:
+        feature = _event_feature(when, read)
+        column, family, concept = feature.name, feature.family, feature.concept
+        if when.inactive_for is not None:
+            op, value = "at_least", when.inactive_for
+    else:
+        field = str(when.field)
+        if field in read.exclude:
+            raise UsageError(f"a rule reads {shown(field)!r}, which is excluded: remove one of the two")
+        family, concept, column = _family(field, read), field, field
+        if when.read_as is not None:
+            feature = AttributeFeature(when.read_as, field, family=family)
+            column = feature.name
+        elif op in ("is", "in", "not_in"):
+            words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
+    condition = Condition(column, op, None if op in ("missing", "present") else value)
+    return _Line(column, condition, feature, when.field, words, family, concept, _text(when, tests))
+
+
+def _event_feature(when: _When, read: _Project) -> EventFeature:
+    event = None if when.event == "any" else when.event
+    operations = read.events.operations if read.events else []
+    family = "operations" if event in operations else "engagement"
+    half_life = getattr(when, "half_life", None)
+    aggregate = "recency" if when.inactive_for else "decayed_count" if half_life else "count"
+    return EventFeature(
+        aggregate, event, window=when.within, half_life=half_life, content=when.content, family=family
+    )
+
+
+def _point_rule(rule: _Points, line: _Line) -> PointRule:
+    label = rule.label or line.text
+    if rule.each is not None:
+        return PointRule(
+            label, rule.each, per=line.column, cap=rule.cap, concept=line.concept, family=line.family
+        )
+    return PointRule(label, rule.points or 0.0, line.condition, concept=line.concept, family=line.family)
+
+
+def _rule(rule: _Rule, line: _Line) -> Rule:
+    return Rule(rule.name, (line.condition,), rule.reason)
+
+
+def _text(when: _When, tests: Sequence[tuple[str, Any]]) -> str:
+    """Name a rule that has no label."""
+    if when.event is not None:
+        parts = [
+            "nothing happened" if when.event == "any" and when.inactive_for else when.event,
+            when.content,
+        ]
+        parts += [f"in {when.within:g} days"] if when.within else []
+        parts += [f"for {when.inactive_for:g} days"] if when.inactive_for else []
+    else:
+        parts = [when.field, when.read_as]
+    for op, value in tests:
+        said = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else value
+        parts.append(op.replace("_", " ") if value is True else f"{op.replace('_', ' ')} {said}")
+    return " ".join(str(part) for part in parts if part)
+
+
+def _keep_levels(lines: Iterable[_Line]) -> dict[str, tuple[str, ...]]:
+    kept: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        if line.field is not None and line.feature is None:
+            kept[line.field] = tuple(dict.fromkeys((*kept.get(line.field, ()), *line.words)))
+    return kept
+
+
+def _family(field: str, read: _Project) -> str:
+    return next((name for name, fields in read.families if field in fields), "fit")
+
+
+def _roles(read: _Project) -> Roles:
+    leads, events = read.leads or _Leads(), read.events or _Events()
+    return Roles(
+        operations=tuple(events.operations),
+        ignore=tuple(events.ignore),
+        windows=tuple(read.features.windows),
+        half_lives=tuple(read.features.half_lives),
+        titles=tuple(leads.job_title),
+        emails=tuple(leads.email),
+        families={field: name for name, fields in read.families for field in fields},
+    )
+
+
+def _contract(read: _Project) -> Contract:
+    leads, events, outcomes = read.leads or _Leads(), read.events, read.outcomes
+    log = events if read.leads is None else None
+    return Contract(
+        lead_id=_column(log.lead_id if log else leads.lead_id),
+        created_at=log.created_at if log else leads.created_at,
+        order_by=None if leads.order_by is None else _column(leads.order_by),
+        target=leads.target.column if leads.target else None,
+        won_values=tuple(leads.target.won) if leads.target else (),
+        events=EventColumns(**_named(events, EventColumns)) if events else None,
+        outcomes=OutcomeColumns(**_named(outcomes, OutcomeColumns)) if outcomes else None,
+        event_log=log is not None,
+        outcome_events=dict(events.outcomes) if events else {},
+        timezone=log.timezone if log else leads.timezone,
+        delimiter=log.delimiter if log else leads.delimiter,
+        missing=tuple(log.missing if log else leads.missing),
+        field_missing={} if log else {field: tuple(words) for field, words in leads.field_missing.items()},
+        kinds={} if log else dict(leads.kinds),
+        ignore=() if log else tuple(leads.ignore),
+    )
+
+
+def _named(section: BaseModel, columns: type[Any]) -> dict[str, Any]:
+    """Take what the section says for each of the columns."""
+    return {field.name: getattr(section, field.name) for field in fields(columns)}
+
+
+def _column(name: str) -> str:
+    return ROW_NUMBER if name == _ROW_NUMBER else name
+
+
+def _source(read: _Project, folder: Path) -> Files | SimulatedWorld:
+    if read.simulate is not None:
+        return SimulatedWorld(read.simulate.leads, read.simulate.seed)
+    paths = {
+        name: folder / section.path
+        for name, section in (("leads", read.leads), ("events", read.events), ("outcomes", read.outcomes))
+        if section is not None and section.path is not None
+    }
+    for name in ("leads", "events", "outcomes"):
+        if getattr(read, name) is not None and name not in paths:
+            raise UsageError(explain(f"{name}.path", "none", "say where the file is"))
+    return Files(**paths)
+
+
+def _target(policy: _Policy) -> Target:
+    if policy.capacity is None and policy.share is None:
+        return Target(share=0.2)
+    return Target(policy.capacity, policy.share)

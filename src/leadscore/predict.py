@@ -1,0 +1,281 @@
+"""The one scoring path: load a model, then score tables, score one lead, or explain a score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from leadscore import bundle as bundles
+from leadscore.bundle import Bundle
+from leadscore.data.tables import Tables, read_tables
+from leadscore.errors import DataError, UsageError, explain, shown
+from leadscore.explain.card import Explanation, driver_families, explanations
+from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
+from leadscore.features.snapshot import Snapshot, snapshot
+from leadscore.models.matrix import to_matrix
+from leadscore.policy.ledger import in_force
+from leadscore.policy.policy import Policy, stage_reasons, stages
+
+Moment: TypeAlias = datetime | str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeadScore:
+    """One lead's score: the numbers that `LeadModel.score` gives for it.
+
+    Parameters
+    ----------
+    lead_id : int or str
+    probability : float
+        The chance that the lead converts within the model's horizon.
+    score : float
+        0 to 100; 50 is a chance of 10 %, and every 8 points double the odds.
+    stage : str
+        unqualified, nurture, mql or sales_ready.
+    fit, engagement : float
+        Points of the score, against the typical lead's, from what the lead is and from what it did.
+    """
+
+    lead_id: int | str
+    probability: float
+    score: float
+    stage: str
+    fit: float
+    engagement: float
+
+
+@dataclass(frozen=True)
+class LeadModel:
+    """A loaded model: what pipelines hold.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model as it was trained.
+    policy : Policy
+        The policy in force: the one published last, or the one the model was born with.
+    """
+
+    bundle: Bundle
+    policy: Policy
+
+    @property
+    def needs_time(self) -> bool:
+        """Whether a score is of a moment, so that `as_of` must be given."""
+        return self.bundle.horizon is not None
+
+    def score(self, leads: Any, events: Any = None, as_of: Moment = None) -> pd.DataFrame:
+        """Score a table of leads.
+
+        Parameters
+        ----------
+        leads : DataFrame, Arrow table, path or list of dict
+            The table as the project's config describes it, under its own column names.
+        events : the same, optional
+            What the leads did.
+        as_of : datetime, str or int, optional
+            The moment that the score is of, as a datetime, in ISO 8601 or in UTC microseconds; needed by
+            models that read time. Events at or after it do not count.
+
+        Returns
+        -------
+        DataFrame of shape (n, 6)
+            lead_id, probability, score, stage, fit, engagement: one row a lead, in the order given.
+            ``frame.attrs["findings"]`` says in sentences which rows were left out or mended.
+
+        Raises
+        ------
+        DataError
+            The table breaks the contract.
+        UsageError
+            The model needs `as_of` and got none, or one without a time zone.
+        """
+        rows, found = self._rows(leads, events, as_of)
+        split = self._split(rows)
+        sums = family_sums(split.points, driver_families(self.bundle.scorer, self.bundle.features))
+        frame = pd.DataFrame(
+            {
+                "lead_id": rows.lead_id,
+                "probability": split.probability,
+                "score": split.score,
+                "stage": stages(self.policy, split.probability, *self._ruled(rows)),
+                "fit": sums["fit"],
+                "engagement": sums["engagement"],
+            }
+        )
+        frame.attrs["findings"] = found
+        return frame
+
+    def score_one(
+        self, lead: Mapping[str, Any], events: Sequence[Mapping[str, Any]] | None = None, as_of: Moment = None
+    ) -> LeadScore:
+        """Score one lead from plain values: the same numbers as `score`, to the last bit.
+
+        Parameters
+        ----------
+        lead : mapping
+            Column names to values; what is absent is missing.
+        events : sequence of mapping, optional
+        as_of : datetime, str or int, optional
+
+        Returns
+        -------
+        LeadScore
+
+        Raises
+        ------
+        DataError
+            The lead cannot be scored; the message says why.
+        """
+        frame = self.score([lead], None if events is None else list(events), as_of)
+        if frame.empty:
+            found = "; ".join(frame.attrs["findings"]) or "none"
+            raise DataError(explain("a lead that can be scored", found, "mend it"))
+        return LeadScore(**{str(name): values.tolist()[0] for name, values in frame.items()})
+
+    def explain(
+        self, leads: Any, events: Any = None, as_of: Moment = None, *, lead_id: int | str | None = None
+    ) -> list[Explanation]:
+        """Explain the score of each lead: reasons in points that add up to it exactly.
+
+        Parameters
+        ----------
+        leads, events, as_of
+            As for `score`.
+        lead_id : int or str, optional
+            Explain this lead only.
+
+        Returns
+        -------
+        list of Explanation
+            One a lead, in the order given.
+
+        Raises
+        ------
+        DataError
+            The table breaks the contract, or there is no such lead.
+        """
+        rows, found = self._rows(leads, events, as_of)
+        if lead_id is not None:
+            rows = rows.take(_place(rows, lead_id, found))
+        bundle, split, ruled = self.bundle, self._split(rows), self._ruled(rows)
+        lines = np.array(list(self.policy.lines.values()))
+        with np.errstate(divide="ignore"):
+            starts = bundle.scale.score(np.log(lines) - np.log1p(-lines))
+        return explanations(
+            rows.lead_id.tolist(),
+            split,
+            bundle.scorer,
+            to_matrix(rows.X, bundle.scorer.columns),
+            features=bundle.features,
+            typical=bundle.typical,
+            cuts=bundle.cuts,
+            stages=stages(self.policy, split.probability, *ruled).tolist(),
+            stage_reasons=stage_reasons(self.policy, split.probability, *ruled),
+            horizon=bundle.horizon,
+            as_of=None if rows.as_of is None else rows.as_of.tolist(),
+            model=bundle.name,
+            policy_revision=self.policy.revision,
+            lines=dict(zip(self.policy.lines, starts.tolist(), strict=True)),
+        )
+
+    def _rows(self, leads: Any, events: Any, as_of: Moment) -> tuple[Snapshot, list[str]]:
+        """Look at the leads as they were, and say what could not be looked at."""
+        if self.needs_time and as_of is None:
+            do = "pass as_of, the moment that the scores are of"
+            raise UsageError(explain("a moment, since this model reads time", "none", do))
+        when = moment(as_of, self.bundle.contract.timezone) if self.needs_time else None
+        tables = read_tables(self.bundle.contract, leads, events, training=False)
+        rows = snapshot(tables, self.bundle.features, when)
+        return rows, _found(tables, rows)
+
+    def _split(self, rows: Snapshot) -> DriverPoints:
+        bundle = self.bundle
+        M = to_matrix(rows.X, bundle.scorer.columns)
+        return driver_points(bundle.scorer, bundle.calibration, bundle.scale, M)
+
+    def _ruled(self, rows: Snapshot) -> tuple[Any, Any]:
+        """Give what the policy's rules look at."""
+        return to_matrix(rows.X, self.bundle.columns), self.bundle.columns
+
+
+def load(folder: str | Path, *, manifest_sha256: str | None = None) -> LeadModel:
+    """Load a saved model, verified, with the policy in force.
+
+    Parameters
+    ----------
+    folder : path
+        As `leadscore train --out` wrote it.
+    manifest_sha256 : str, optional
+        The digest of the manifest, where it is kept elsewhere.
+
+    Returns
+    -------
+    LeadModel
+
+    Raises
+    ------
+    ModelError
+        The model, or the log of its policies, is missing, altered or from a newer format.
+    """
+    bundle = bundles.load(folder, manifest_sha256=manifest_sha256)
+    return LeadModel(bundle, in_force(folder, bundle.policy))
+
+
+def moment(as_of: Moment, timezone: str | None = None) -> int:
+    """Read a moment as UTC microseconds.
+
+    Parameters
+    ----------
+    as_of : datetime, str or int
+    timezone : str, optional
+        Of moments that carry none.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    UsageError
+        It does not read as a time, or has no zone and none is declared.
+
+    Examples
+    --------
+    >>> moment("2025-03-01T12:00:00+01:00")
+    1740826800000000
+    """
+    if isinstance(as_of, int | np.integer) and not isinstance(as_of, bool):
+        return int(as_of)
+    try:
+        stamp = pd.Timestamp(as_of if isinstance(as_of, datetime) else str(as_of))
+        if stamp.tzinfo is None and timezone is not None:
+            stamp = stamp.tz_localize(timezone)
+        return int(stamp.tz_convert(UTC).as_unit("us").value)
+    except (ValueError, TypeError):
+        do = "write it as 2025-03-01T12:00:00Z"
+        raise UsageError(explain("as_of as a time with its zone", shown(as_of), do)) from None
+
+
+def _found(tables: Tables, rows: Snapshot) -> list[str]:
+    late = len(tables.lead_id) - len(rows.lead_id)
+    found = [str(finding) for finding in tables.findings]
+    if late:
+        found.append(
+            f"leads: created at or after the moment: {late} {'row' if late == 1 else 'rows'} left out"
+        )
+    return found
+
+
+def _place(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Find one lead; ids are compared as text, since a command line knows nothing else."""
+    place = np.flatnonzero(rows.lead_id.astype(str) == str(lead_id))
+    if not len(place):
+        among = f"none among {len(rows.lead_id):,} leads that can be scored"
+        do = "; ".join(["correct the id", *found])
+        raise DataError(explain(f"a lead {shown(lead_id)!r}", among, do))
+    return place

@@ -1,0 +1,122 @@
+"""Keeps a record of a training run in MLflow: parameters, metrics, the frame, figures and the model."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leadscore.errors import MissingExtraError, explain
+from leadscore.evaluation import figures
+from leadscore.evaluation.compare import Comparison
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+STORE = "sqlite:///mlflow.db"  # MLflow 3 refuses the folder ./mlruns as a tracking store
+
+
+def require_mlflow() -> "ModuleType":
+    """Import MLflow, or say how to get it.
+
+    Raises
+    ------
+    MissingExtraError
+        MLflow is not installed.
+    """
+    try:
+        return import_module("mlflow")
+    except ModuleNotFoundError:
+        do = "pip install 'leadscore[mlflow]', or pass --no-mlflow"
+        raise MissingExtraError(
+            explain("MLflow, to keep a record of the run", "none installed", do)
+        ) from None
+
+
+def log_run(
+    comparison: Comparison,
+    *,
+    experiment: str,
+    parameters: Mapping[str, Any],
+    folder: Path | None = None,
+    uri: str | None = None,
+) -> str:
+    """Log a comparison, and the model directory where there is one, as one MLflow run.
+
+    Nothing of any lead is logged: parameters, figures over all leads, and the model.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    experiment : str
+        Its name in MLflow.
+    parameters : mapping
+        Sizes and settings.
+    folder : path, optional
+        A saved model, logged as a pyfunc model that scores through `leadscore.predict`.
+    uri : str, optional
+        Of the tracking store; by default MLFLOW_TRACKING_URI, else SQLite in the current folder.
+
+    Returns
+    -------
+    str
+        The run's id.
+    """
+    mlflow = require_mlflow()
+    with _quiet():
+        mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or STORE)
+        mlflow.set_experiment(experiment)
+        with mlflow.start_run() as run:
+            mlflow.log_params({**parameters, "chosen": comparison.chosen})
+            mlflow.log_metrics(_metrics(comparison))
+            mlflow.log_dict(comparison.to_dict(), "comparison.json")
+            mlflow.log_text(comparison.rows.to_csv(index=False), "comparison.csv")
+            for name, draw in figures.ALL.items():
+                mlflow.log_figure(draw(comparison), f"{name}.png")
+            if folder is not None:
+                _log_model(mlflow, folder)
+    return str(run.info.run_id)
+
+
+def _metrics(comparison: Comparison) -> dict[str, float]:
+    rows = comparison.rows[comparison.rows["slice"] == "all"]
+    names = rows["model"].astype(str) + "." + rows["metric"].astype(str)
+    return dict(zip(names, rows["value"].astype(float), strict=True))
+
+
+def _log_model(mlflow: "ModuleType", folder: Path) -> None:
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec
+
+    # A signature of the columns would drop every other one without a word; the model checks its own.
+    as_of = ParamSchema([ParamSpec("as_of", DataType.string, None)])
+    mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"model": str(folder)},
+        signature=ModelSignature(params=as_of),
+        pip_requirements=["leadscore"],
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's progress bars, hints and log lines off the user's screen."""
+    import logging
+
+    bars = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    before, level = os.environ.get(bars), logging.getLogger("mlflow").level
+    os.environ[bars] = "false"
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("mlflow").setLevel(level)
+        if before is None:
+            del os.environ[bars]
+        else:
+            os.environ[bars] = before

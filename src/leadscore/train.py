@@ -1,0 +1,337 @@
+"""The main job, readable as its steps: read, audit, look at leads as they were, compare, fit, keep."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from leadscore.bundle import Bundle
+from leadscore.data.identity import duplicate_groups
+from leadscore.data.tables import Tables, read_tables
+from leadscore.errors import DataError, LeakageError, explain, shown
+from leadscore.evaluation.compare import Comparison, compare
+from leadscore.evaluation.leakage import FieldAudit, audit
+from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
+from leadscore.explain.card import driver_families, grade_cuts
+from leadscore.explain.drivers import driver_points, family_sums
+from leadscore.explain.wording import typical_values
+from leadscore.features.declare import Feature, declare
+from leadscore.features.snapshot import Snapshot, training_snapshot
+from leadscore.models.boosted import BoostedScorer
+from leadscore.models.calibration import Scale
+from leadscore.models.estimators import LogisticScorer, PointsClassifier
+from leadscore.models.matrix import to_matrix
+from leadscore.policy.policy import Policy
+from leadscore.policy.tuning import Backtest, Tuning, by_capacity, by_share
+from leadscore.project import Files, Project
+from leadscore.simulate import simulate
+
+Progress = Callable[[str], None]
+DAY = 86_400_000_000  # microseconds
+_GRAVEST_FIRST = ("block", "suspect", "ok")
+_CLOSING = ("won", "lost", "disqualified")
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A project's leads as they were at each snapshot, and what came of them.
+
+    Parameters
+    ----------
+    project : Project
+    tables : Tables
+    audits : tuple of FieldAudit
+    features : tuple of Feature
+    data : Snapshot
+        Mature rows only.
+    y : array of shape (n,)
+        What came of them, 1 or 0.
+    """
+
+    project: Project
+    tables: Tables
+    audits: tuple[FieldAudit, ...]
+    features: tuple[Feature, ...]
+    data: Snapshot
+    y: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that has been compared, and the evidence.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    comparison : Comparison
+    prepared : Prepared
+    """
+
+    bundle: Bundle
+    comparison: Comparison
+    prepared: Prepared
+
+
+def train(project: Project, *, progress: Progress = _silent) -> Trained:
+    """Train a project's model: audit, snapshots, compare, choose, fit.
+
+    Parameters
+    ----------
+    project : Project
+    progress : callable, optional
+        Called with a sentence as each step begins.
+
+    Returns
+    -------
+    Trained
+        Nothing is written: `leadscore.bundle.save` keeps the bundle.
+
+    Raises
+    ------
+    DataError
+        A table breaks the contract, or there is too little to learn from.
+    LeakageError
+        A field knows the outcome and is neither excluded nor allowed.
+    """
+    prepared = prepare(project, progress=progress)
+    comparison = compare_models(prepared, progress=progress)
+    progress(f"Fitting the {comparison.chosen} model on all {len(prepared.data.X):,} rows")
+    return Trained(fit(prepared, comparison), comparison, prepared)
+
+
+def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
+    """Read the tables, refuse leaks, and look at every lead as it was at each age."""
+    progress("Reading the tables")
+    tables = read(project)
+    progress("Auditing every field for leaks")
+    audits = check(project, tables)
+    refuse_leaks(project, audits)
+    progress("Building features as of each snapshot")
+    features = declare(
+        tables,
+        exclude=set(project.exclude),
+        roles=project.roles,
+        extra=project.asked,
+        keep_levels=project.keep_levels,
+    )
+    group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
+    rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
+    return Prepared(project, tables, audits, features, *_learnable(rows))
+
+
+def read(project: Project) -> Tables:
+    """Read a project's tables, outcomes included."""
+    if isinstance(project.source, Files):
+        source = project.source
+        leads = source.events if project.contract.event_log else source.leads
+        events = None if project.contract.event_log else source.events
+        return read_tables(project.contract, leads, events, source.outcomes, training=True)
+    world = simulate(project.source.leads, seed=project.source.seed)
+    return read_tables(project.contract, world.leads, world.events, world.outcomes, training=True)
+
+
+def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
+    """Audit every field of the leads table, those that the config excludes too."""
+    y, known = _known_outcome(project, tables)
+    if len(np.unique(y[known])) < 2:
+        raise DataError(
+            explain("leads that converted and leads that did not", "one class only", "give the table both")
+        )
+    fields = tables.leads.to_pandas()[known].reset_index(drop=True)
+    group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
+    audits = audit(fields, y[known], group=group[known], seed=project.seed)
+    return tuple(sorted(audits, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict)))
+
+
+def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
+    """Stop where a field knows the outcome, until the config excludes it or allows it with a reason."""
+    handled = {*project.exclude, *project.allow}
+    leaks = [entry for entry in audits if entry.verdict == "block" and entry.field not in handled]
+    if leaks:
+        fields = "; ".join(f"{shown(leak.field)!r} ({leak.evidence[0]})" for leak in leaks)
+        do = "list each in the config under exclude or, with a reason, under allow"
+        raise LeakageError(explain("fields known before the outcome", fields, do))
+
+
+def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Comparison:
+    """Compare the points with every model on rows that none of them has seen."""
+    data, project = prepared.data, prepared.project
+    folds = _folds(prepared)
+    slices: dict[str, NDArray[Any]] = {}
+    if data.age is not None and len(project.ages) > 1:
+        slices = {f"age={age:g}d": data.age == age for age in project.ages}
+    return compare(
+        data.X,
+        prepared.y,
+        models(project),
+        folds,
+        group=data.group,
+        baseline="points",
+        slices=slices,
+        seed=project.seed,
+        n_jobs=-1,
+        progress=lambda done, total, what: progress(f"Comparing the models: {done} of {total} ({what})"),
+    )
+
+
+def models(project: Project) -> Mapping[str, BaseEstimator]:
+    """Give the models that are compared, the simplest first."""
+    return {
+        "points": PointsClassifier(project.points),
+        "logistic": LogisticScorer(random_state=project.seed),
+        "boosted": BoostedScorer(random_state=project.seed),
+    }
+
+
+def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
+    """Fit the chosen model on every mature row and put together what a score needs."""
+    project, data = prepared.project, prepared.data
+    model = models(project)[comparison.chosen].fit(data.X, prepared.y, groups=data.group)
+    scorer, calibration, scale = model.served_, model.calibration_, Scale()
+    backtest = _backtest(data, comparison)
+    M = to_matrix(data.X, scorer.columns)
+    points = driver_points(scorer, calibration, scale, M).points
+    sums = family_sums(points, driver_families(scorer, prepared.features))
+    return Bundle(
+        name=project.name,
+        contract=replace(project.contract, kinds=dict(prepared.tables.kinds)),
+        features=prepared.features,
+        scorer=scorer,
+        calibration=calibration,
+        scale=scale,
+        policy=_policy(project, backtest),
+        cuts=grade_cuts(sums["fit"], sums["engagement"]),
+        typical=typical_values(M, scorer.columns),
+        horizon=data.horizon,
+        backtest=backtest,
+        facts=_facts(prepared, comparison),
+    )
+
+
+def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give each lead's outcome as of the end of the data, and whether it has had the time to show."""
+    if tables.target is not None:
+        return tables.target, ~np.isnan(tables.target)
+    outcomes = tables.outcomes
+    if outcomes is None or tables.created_at is None or tables.end is None or project.horizon is None:
+        do = "name a target under leads, or an outcomes table with created_at"
+        raise DataError(explain("outcomes to learn from", "none", do))
+    y = np.zeros(len(tables.lead_id))
+    closed = np.zeros(len(y), dtype=bool)
+    stage = np.array(outcomes.stages, dtype=object)[outcomes.stage]
+    y[outcomes.lead[stage == "won"]] = 1
+    closed[outcomes.lead[np.isin(stage, _CLOSING)]] = True
+    old = tables.created_at <= tables.end - (project.horizon + max(project.ages)) * DAY
+    return y, old | closed
+
+
+def _learnable(rows: Snapshot) -> tuple[Snapshot, NDArray[np.int8]]:
+    """Keep the mature rows, and refuse what cannot be learned from."""
+    if rows.mature is not None:
+        rows = rows.take(np.flatnonzero(rows.mature))
+    if not len(rows.X):
+        do = "shorten the horizon or give more history"
+        raise DataError(
+            explain(f"leads older than the horizon of {rows.horizon:g} days", "none that is mature", do)
+        )
+    y = np.zeros(0, np.int8) if rows.y is None else rows.y
+    if len(np.unique(y)) < 2:
+        found = f"{int(y.sum()):,} of {len(y):,} rows that converted"
+        raise DataError(explain("rows that converted and rows that did not", found, "give more history"))
+    return rows, y
+
+
+def _folds(prepared: Prepared) -> tuple[Fold, ...]:
+    """Go forward in time where there is an order, unless the project says otherwise."""
+    project, data = prepared.project, prepared.data
+    if not _is_forward(project, data):
+        return grouped_folds(data.group, prepared.y, project.folds, seed=project.seed)
+    if data.order is None:
+        do = "name created_at or order_by under leads, or set evaluation.split to grouped"
+        raise DataError(explain("an order for a forward split", "none", do))
+    return forward_folds(data.order, data.group, project.folds, known_at=data.known_at, y=prepared.y)
+
+
+def _is_forward(project: Project, data: Snapshot) -> bool:
+    return project.split == "forward" or (project.split is None and data.order is not None)
+
+
+def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
+    """Give one row a lead: a lead that was looked at several times becomes an MQL when it was best."""
+    seen = comparison.predictions
+    rows = seen["row"].to_numpy()
+    frame = pd.DataFrame(
+        {
+            "group": data.group[rows],
+            "probability": seen[comparison.chosen],
+            "points": seen["points"],
+            "y": seen["y"],
+            "week": 0 if data.as_of is None else (data.as_of[rows] - data.as_of[rows].min()) // (7 * DAY),
+        }
+    )
+    best = frame.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group")
+    most = frame.groupby("group")[["points", "y"]].max().loc[best["group"]]
+    return Backtest(
+        probability=best["probability"].to_numpy(),
+        y=most["y"].to_numpy(),
+        week=None if data.as_of is None else best["week"].to_numpy(dtype=np.int64),
+        points=most["points"].to_numpy(),
+    )
+
+
+def tune(project: Project, backtest: Backtest) -> Tuning:
+    """Tune the thresholds on a backtest by what the project asks for: a capacity or a share."""
+    target = project.target
+    if target.capacity is not None:
+        return by_capacity(backtest, target.capacity)
+    return by_share(backtest, target.share or 0.2)
+
+
+def parameters(prepared: Prepared) -> dict[str, Any]:
+    """Give the sizes and settings of a run, as a record of it keeps them."""
+    project, data = prepared.project, prepared.data
+    return {
+        "leads": len(prepared.tables.lead_id),
+        "rows": len(data.X),
+        "converted": int(prepared.y.sum()),
+        "features": len(prepared.features),
+        "horizon_days": data.horizon,
+        "ages_days": None if data.age is None else list(project.ages),
+        "first": _day(data.as_of, np.min),
+        "last": _day(data.as_of, np.max),
+        "split": "forward" if _is_forward(project, data) else "grouped",
+        "folds": project.folds,
+        "seed": project.seed,
+    }
+
+
+def _facts(prepared: Prepared, comparison: Comparison) -> dict[str, Any]:
+    project = prepared.project
+    return {
+        "training": parameters(prepared),
+        "comparison": comparison.to_dict(),
+        "verdicts": dict(comparison.verdicts),
+        "reason": comparison.reason,
+        "excluded": dict(project.exclude),
+        "allowed": dict(project.allow),
+        "audit": {audit.field: audit.verdict for audit in prepared.audits},
+    }
+
+
+def _policy(project: Project, backtest: Backtest) -> Policy:
+    tuned = tune(project, backtest)
+    return Policy(
+        mql=tuned.mql, sales_ready=tuned.sales_ready, suppress=project.suppress, fast_track=project.fast_track
+    )
+
+
+def _day(as_of: NDArray[Any] | None, pick: Callable[..., Any]) -> str | None:
+    return None if as_of is None else str(pd.Timestamp(int(pick(as_of)), unit="us").date())
