@@ -243,7 +243,8 @@ def test_named_fields_are_never_left_out():
         "text": pa.array([f"note {i}" for i in range(LEADS)]),
     }
     named = {"constant": (), "rare": ("only one",), "empty": (), "text": ("note 7",)}
-    found = declare(tables(columns, clock=False, kinds={"text": "text"}), keep_levels=named)
+    title = Roles(titles=("text",))
+    found = declare(tables(columns, clock=False, kinds={"text": "text"}), roles=title, keep_levels=named)
     assert [(f.name, f.levels) for f in found if f.name in named] == list(named.items())
 
 

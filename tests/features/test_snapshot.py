@@ -201,6 +201,16 @@ def test_a_snapshot_of_nobody_has_the_columns():
     assert list(found.X["source"].cat.categories) == ["ads", "fair", "(other)"]
 
 
+def test_some_of_the_rows():
+    whole = training_snapshot(world(), FEATURES, ages=(1, 5), horizon=10)
+    rows = np.array([40, 3, 17])
+    some = whole.take(rows)
+    pd.testing.assert_frame_equal(some.X, whole.X.iloc[rows].reset_index(drop=True))
+    for name in ("lead_id", "position", "as_of", "y", "mature", "known_at", "group", "order", "age"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
+    assert some.horizon == whole.horizon
+
+
 def test_groups_follow_their_leads():
     tables = world()
     group = np.arange(60) // 4

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -445,13 +446,14 @@ def _of_field(
     if name in roles.titles:
         yield AttributeFeature("seniority", name, family=family)
         yield AttributeFeature("department", name, family=family)
-    elif name in roles.emails:
+    if name in roles.emails:
         yield AttributeFeature("email_domain_kind", name, family=family)
-    elif kind == "number" and (name in kept or _varies(values)):
+    if kind == "number" and (name in kept or _varies(values)):
         yield AttributeFeature("number", name, family=family)
-    elif kind == "time" and _has_clock(tables):
+    if kind == "time" and _has_clock(tables):
         yield AttributeFeature("days_since", name, family=family)
-    elif (kind == "category" and _varies(values)) or (kind in ("category", "text") and name in kept):
+    plain = kind == "category" and name not in (*roles.titles, *roles.emails) and _varies(values)
+    if kind in ("category", "text") and (plain or name in kept):
         levels = _levels(values, kept.get(name, ()))
         if name in kept or _covers(levels, values):
             yield AttributeFeature("category", name, levels=levels, family=family)
@@ -475,7 +477,7 @@ def _levels(values: pa.ChunkedArray, keep: Iterable[str]) -> tuple[str, ...]:
 
 
 def _covers(levels: Sequence[str], values: pa.ChunkedArray) -> bool:
-    """Whether the levels make a category: the words are few, or most leads that have one have one of these."""
+    """Whether the levels make a category: words are few, or most leads that have one have one of these."""
     few = pc.count_distinct(values).as_py() <= MOST_LEVELS
     named = pc.sum(pc.is_in(values, value_set=pa.array(levels, values.type))).as_py() or 0
     return bool(levels) and (few or named * 2 >= len(values) - values.null_count)
@@ -603,6 +605,7 @@ def _overall(roles: Roles) -> Iterator[EventFeature]:
 
 
 # ------------------------------------------------------------------------------------------------------ words
+@lru_cache(maxsize=4096)
 def _neutral(text: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leadscore.data.contract import Events, Floats, Ints, Outcomes, Tables
 from leadscore.errors import DataError, UsageError, explain
 from leadscore.features.attributes import attribute
-from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.features.declare import EventFeature, Feature
 from leadscore.features.kernel import DAY, aggregate, plan_of
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -247,15 +247,18 @@ def _frame(
 ) -> pd.DataFrame:
     """Build X; within each part of the rows a lead occurs at most once."""
     of_events = tuple(feature for feature in features if isinstance(feature, EventFeature))
-    of_attributes = [feature for feature in features if isinstance(feature, AttributeFeature)]
-    columns: dict[str, Any] = {}
+    numbers = np.empty((len(lead), len(of_events)), order="F")
     if of_events and as_of is not None:
         plan, events = plan_of(of_events), tables.events or _NO_EVENTS
-        numbers = np.empty((len(lead), plan.width), order="F")
         for part in parts:
             row_of = np.full(len(tables.lead_id), -1, np.int64)
             row_of[lead[part]] = np.arange(len(lead[part]))
             numbers[part] = aggregate(plan, events, as_of[part], row_of)
-        columns |= {feature.name: numbers[:, j] for j, feature in enumerate(of_events)}
-    columns |= {feature.name: attribute(feature, tables, lead, as_of) for feature in of_attributes}
-    return pd.DataFrame({feature.name: columns[feature.name] for feature in features})
+    counted = iter(numbers.T)
+    columns: dict[str, Any] = {
+        feature.name: next(counted)
+        if isinstance(feature, EventFeature)
+        else attribute(feature, tables, lead, as_of)
+        for feature in features
+    }
+    return pd.DataFrame(columns)
