@@ -230,6 +230,12 @@ def test_rare_levels_are_pooled_and_named_ones_kept():
     assert found.levels == ("common", "never seen", "seven", "twenty")
 
 
+@pytest.mark.parametrize(("others", "stays"), [(19, False), (20, True)])
+def test_category_must_vary_for_enough_leads(others, stays):
+    words = ["no"] * (LEADS - others) + ["yes"] * (others - 5) + ["perhaps"] * 5
+    assert names(declare(tables({"a": pa.array(words)}, clock=False))) == (["a"] if stays else [])
+
+
 def test_missing_counts_as_variation():
     columns = {"a": pa.array(["yes"] * 500 + [None] * 500), "b": pa.array([1.0] * 500 + [None] * 500)}
     assert names(declare(tables(columns, clock=False))) == ["a", "b", "filled_share"]

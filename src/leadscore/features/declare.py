@@ -336,8 +336,9 @@ def declare(
 
     Attributes: numbers, categories with rare levels pooled, days since times, job titles as seniority and
     department, e-mail domains as company or free, the lead's age and how much of the profile is filled in.
-    What never varies is left out, as is text, and a category of many words of which the frequent ones cover
-    less than half. Where outcomes have no time there is no clock, and nothing that needs one.
+    What never varies, or for too few leads, is left out, as is text, and a category of many words of which
+    the frequent ones cover less than half. Where outcomes have no time there is no clock, and nothing that
+    needs one.
 
     Events, for each type that at least 0.5 % of leads have: its count, decayed count and recency; sum and
     mean of its values; counts of its most frequent contents; and where leads have it repeatedly, counts in
@@ -455,7 +456,7 @@ def _of_field(
     plain = kind == "category" and name not in (*roles.titles, *roles.emails) and _varies(values)
     if kind in ("category", "text") and (plain or name in kept):
         levels = _levels(values, kept.get(name, ()))
-        if name in kept or _covers(levels, values):
+        if name in kept or _tells(levels, values):
             yield AttributeFeature("category", name, levels=levels, family=family)
 
 
@@ -469,18 +470,23 @@ def _varies(values: pa.ChunkedArray) -> bool:
 
 def _levels(values: pa.ChunkedArray, keep: Iterable[str]) -> tuple[str, ...]:
     """Choose the words frequent enough to stand for themselves, and those to keep, in order."""
-    enough = max(_RARE_LEVEL[0], _RARE_LEVEL[1] * len(values))
     counts = pc.value_counts(values.drop_null())
-    frequent = counts.filter(pc.greater_equal(pc.struct_field(counts, "counts"), enough)).to_pylist()
+    frequent = counts.filter(pc.greater_equal(pc.struct_field(counts, "counts"), _enough(values))).to_pylist()
     frequent.sort(key=lambda entry: (-entry["counts"], entry["values"]))
     return tuple(sorted({*(entry["values"] for entry in frequent[:MOST_LEVELS]), *keep} - {OTHER}))
 
 
-def _covers(levels: Sequence[str], values: pa.ChunkedArray) -> bool:
-    """Whether the levels make a category: words are few, or most leads that have one have one of these."""
-    few = pc.count_distinct(values).as_py() <= MOST_LEVELS
+def _enough(values: pa.ChunkedArray) -> float:
+    return max(_RARE_LEVEL[0], _RARE_LEVEL[1] * len(values))
+
+
+def _tells(levels: Sequence[str], values: pa.ChunkedArray) -> bool:
+    """Whether enough leads differ from the rest, and words are few or most leads have one of the levels."""
+    counts = pc.value_counts(values)
+    most = pc.max(pc.struct_field(counts, "counts")).as_py() or 0
     named = pc.sum(pc.is_in(values, value_set=pa.array(levels, values.type))).as_py() or 0
-    return bool(levels) and (few or named * 2 >= len(values) - values.null_count)
+    covered = len(counts) <= MOST_LEVELS or named * 2 >= len(values) - values.null_count
+    return bool(levels) and len(values) - most >= _enough(values) and covered
 
 
 # ----------------------------------------------------------------------------------------------------- events
