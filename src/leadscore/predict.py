@@ -255,6 +255,8 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
         stamp = pd.Timestamp(as_of if isinstance(as_of, datetime) else str(as_of))
         if stamp.tzinfo is None and timezone is not None:
             stamp = stamp.tz_localize(timezone)
+        if pd.isna(stamp):
+            raise ValueError
         return int(stamp.tz_convert(UTC).as_unit("us").value)
     except (ValueError, TypeError):
         do = "write it as 2025-03-01T12:00:00Z"

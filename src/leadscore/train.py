@@ -147,7 +147,9 @@ def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
         )
     fields = tables.leads.to_pandas()[known].reset_index(drop=True)
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
-    audits = audit(fields, y[known], group=group[known], seed=project.seed)
+    order = tables.order if tables.created_at is None else tables.created_at
+    order = None if order is None else order[known]
+    audits = audit(fields, y[known], group=group[known], order=order, seed=project.seed)
     return tuple(sorted(audits, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict)))
 
 
@@ -156,7 +158,7 @@ def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
     handled = {*project.exclude, *project.allow}
     leaks = [entry for entry in audits if entry.verdict == "block" and entry.field not in handled]
     if leaks:
-        fields = "; ".join(f"{shown(leak.field)!r} ({leak.evidence[0]})" for leak in leaks)
+        fields = "; ".join(f"{shown(leak.field)!r} ({'; '.join(leak.evidence[:2])})" for leak in leaks)
         do = "list each in the config under exclude or, with a reason, under allow"
         raise LeakageError(explain("fields known before the outcome", fields, do))
 

@@ -24,6 +24,7 @@ from leadscore.evaluation.metrics import (
 from leadscore.evaluation.splits import Fold
 
 _LOG_LOSS: Final = list(METRICS).index("log_loss")
+_BETTER: Final = "better than"
 _NUMBERS: Final = ("value", "low", "high", "difference", "difference_low", "difference_high")
 _Key = tuple[str, str]  # slice, model
 _PREDICTION_COLUMNS: Final = ("row", "fold", "y")
@@ -137,8 +138,9 @@ def compare(
 ) -> Comparison:
     """Fit every model anew on every fold, pool what it says of the rows left out, and compare.
 
-    The model to take is the one with the lowest log loss, unless a simpler one is not told apart from it: the
-    first, in order of simplicity, whose paired 95 % interval of the difference in log loss reaches zero.
+    The model to take is the one with the lowest log loss among the baseline and those that have proven to be
+    better than it, unless a simpler one is not told apart from it: the first, in order of simplicity, whose
+    paired 95 % interval of the difference in log loss reaches zero.
 
     Parameters
     ----------
@@ -214,17 +216,20 @@ def compare(
     cells = _cells({key: evaluate(order) for key, (order, _) in ranked.items()}, drawn, baseline)
 
     simple_first = sorted(models, key=lambda name: name != baseline)
+    verdicts = {
+        name: _verdict(cells["all", name], cells["all", baseline], baseline)
+        for name in models
+        if name != baseline
+    }
+    proven = [name for name in simple_first if verdicts.get(name, _BETTER).startswith(_BETTER)]
     chosen, reason = _choose(
-        {name: float(cells["all", name][0, _LOG_LOSS]) for name in simple_first},
-        {name: drawn["all", name][:, _LOG_LOSS] for name in simple_first},
+        {name: float(cells["all", name][0, _LOG_LOSS]) for name in proven},
+        {name: drawn["all", name][:, _LOG_LOSS] for name in proven},
+        _called(baseline),
     )
     return Comparison(
         rows=pd.concat([_frame(*key, cell) for key, cell in cells.items()], ignore_index=True),
-        verdicts={
-            name: _verdict(cells["all", name], cells["all", baseline], baseline)
-            for name in models
-            if name != baseline
-        },
+        verdicts=verdicts,
         chosen=chosen,
         reason=reason,
         baseline=baseline,
@@ -327,8 +332,14 @@ def _frame(part: str, model: str, cell: Floats) -> pd.DataFrame:
     return pd.DataFrame({"metric": list(METRICS), "slice": part, "model": model, **numbers})
 
 
-def _choose(value: Mapping[str, float], drawn: Mapping[str, Floats]) -> tuple[str, str]:
+def _called(baseline: str) -> str:
+    return "your points" if baseline == "points" else baseline
+
+
+def _choose(value: Mapping[str, float], drawn: Mapping[str, Floats], other: str) -> tuple[str, str]:
     """Take the lowest log loss, or the first simpler model that the draws do not tell apart from it."""
+    if len(value) == 1:
+        return next(iter(value)), f"no model has proven to be better than {other}"
     best = min(value, key=lambda name: value[name])
     for name in value:
         if name == best:
@@ -342,7 +353,7 @@ def _choose(value: Mapping[str, float], drawn: Mapping[str, Floats]) -> tuple[st
 
 def _verdict(cell: Floats, base: Floats, baseline: str) -> str:
     """Say in a sentence whether a model beats the baseline, from the paired intervals of three metrics."""
-    other = "your points" if baseline == "points" else baseline
+    other = _called(baseline)
     texts: dict[str, list[str]] = {"gain": [], "loss": [], "unclear": []}
     matters = False
     for count in _DECIDING:
@@ -361,7 +372,7 @@ def _verdict(cell: Floats, base: Floats, baseline: str) -> str:
     if not matters:
         return f"not better than {other} by anything that matters: {'; '.join(gains + losses + unclear)}"
     if len(gains) >= 2 and not losses:
-        return f"better than {other}: {'; '.join(gains)}"
+        return f"{_BETTER} {other}: {'; '.join(gains)}"
     parts = {"better by ": gains, "worse by ": losses, "it may be nothing: ": unclear}
     return (
         f"cannot tell yet ({', but '.join(words + '; '.join(part) for words, part in parts.items() if part)})"
