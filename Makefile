@@ -15,7 +15,7 @@ $(READY): requirements.lock pyproject.toml
 setup: $(READY)  ## make the virtual environment from requirements.lock
 
 demo: $(READY)  ## simulate a world, train, compare, score, explain, tune; prints where the report is
-	$(BIN)/leadscore demo --out models/demo
+	$(BIN)/leadscore demo configs/demo.yaml --out models/demo
 
 test: $(READY)  ## run all tests and doctests
 	$(BIN)/python -m pytest -n 2
