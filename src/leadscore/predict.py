@@ -257,7 +257,7 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
             stamp = stamp.tz_localize(timezone)
         if pd.isna(stamp):
             raise ValueError
-        return int(stamp.tz_convert(UTC).as_unit("us").value)
+        return int(stamp.tz_convert(UTC).as_unit("us").asm8.astype(np.int64))  # `.value` is in nanoseconds
     except (ValueError, TypeError):
         do = "write it as 2025-03-01T12:00:00Z"
         raise UsageError(explain("as_of as a time with its zone", shown(as_of), do)) from None
