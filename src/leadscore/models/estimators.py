@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from leadscore.errors import DataError, explain
 from leadscore.models.calibration import Sigmoid, fit_sigmoid, probability
@@ -109,7 +110,7 @@ class ServedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes: NDArray[Any] = self.classes_[won.astype(np.int64)]
         return classes
 
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         tags.input_tags.allow_nan = True
@@ -147,7 +148,7 @@ class PointsClassifier(ServedClassifier):
         table = PointTable(columns, tuple(self.rules)).with_means(M)
         return table, fit_sigmoid(table.margin(M), y)
 
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = not self.rules
         return tags
@@ -176,9 +177,7 @@ class LogisticScorer(ServedClassifier):
     [0, 0, 1, 1]
     """
 
-    def __init__(
-        self, Cs: Sequence[float] = (0.01, 0.1, 1.0, 10.0), folds: int = 5, random_state: int = 0
-    ) -> None:
+    def __init__(self, Cs: Sequence[float] = (0.01, 0.1, 1.0), folds: int = 5, random_state: int = 0) -> None:
         self.Cs = Cs
         self.folds = folds
         self.random_state = random_state
@@ -187,21 +186,28 @@ class LogisticScorer(ServedClassifier):
         self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
     ) -> tuple[Scorer, Sigmoid]:
         encoded = [_encode(x, column) for x, column in zip(M.T, columns, strict=True)]
-        Z = np.concatenate([parts for parts, _ in encoded], axis=1)
+        parts = np.concatenate([part for part, _ in encoded], axis=1)
+        occurs = parts.any(axis=0)  # levels and missing values that never occur have no weight
+        occurs[0] = True  # the regression wants a column, even where all are constant
+        Z = parts[:, occurs]
+        # warm starts: from the strongest penalty on, and fold by fold, each fit begins where the last ended
+        model = LogisticRegression(solver="newton-cholesky", warm_start=True)
         margins = np.full((len(self.Cs), len(y)), np.nan)
-        for train, test in inner_folds(y, groups, self.folds, self.random_state):
-            model = _ridge()
+        folds = inner_folds(y, groups, self.folds, self.random_state)
+        # one thread: on shared cores BLAS threads wait for each other ten times as long as they work
+        with threadpool_limits(1, user_api="blas"):
             for i, C in enumerate(self.Cs):
-                model.set_params(C=C).fit(Z[train], y[train])
-                margins[i, test] = model.decision_function(Z[test])
-        best = int(np.argmin([_log_loss(margin, y) for margin in margins]))
-        model = _ridge(self.Cs[best]).fit(Z, y)
-        ends = np.cumsum([parts.shape[1] for parts, _ in encoded])[:-1]
-        weights = np.split(model.coef_[0], ends)
-        terms = tuple(term(w) for (_, term), w in zip(encoded, weights, strict=True))
-        table = LinearTable(columns, terms, float(model.intercept_[0]))
-        unseen = margins[best]
-        return table, fit_sigmoid(table.margin(M) if np.isnan(unseen).any() else unseen, y)
+                for train, test in folds:
+                    model.set_params(C=C).fit(Z[train], y[train])
+                    margins[i, test] = model.decision_function(Z[test])
+            best = int(np.argmin([_log_loss(margin, y) for margin in margins]))
+            model.set_params(C=self.Cs[best], tol=1e-8).fit(Z, y)
+        weights = np.zeros(parts.shape[1])
+        weights[occurs] = model.coef_[0]
+        ends = np.cumsum([part.shape[1] for part, _ in encoded])[:-1]
+        terms = [term(w) for (_, term), w in zip(encoded, np.split(weights, ends), strict=True)]
+        table = LinearTable(columns, tuple(terms), float(model.intercept_[0]))
+        return table, fit_sigmoid(margins[best] if folds else table.margin(M), y)
 
 
 def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> list[Fold]:
@@ -255,11 +261,6 @@ def _two_classes(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if len(classes) < 2:
         raise TargetError(explain("an outcome of two classes", "one class only", "give wins and others"))
     return classes, codes
-
-
-def _ridge(C: float = 1.0) -> LogisticRegression:
-    # warm_start: the strengths are tried from the strongest on, each from where the last one ended
-    return LogisticRegression(C=C, solver="newton-cholesky", tol=1e-6, warm_start=True)
 
 
 def _encode(x: Floats, column: Column) -> tuple[Floats, Callable[[Floats], Term]]:
