@@ -94,6 +94,9 @@ SOURCES = {
     "pandas objects": lambda table, path, name: table.to_pandas().astype(object),
     "pandas categorical": as_categorical,
     "polars": lambda table, path, name: pl.from_arrow(table),
+    "polars categorical": lambda table, path, name: pl.from_arrow(table).with_columns(
+        pl.col(pl.String).cast(pl.Categorical)
+    ),
     "pyarrow": lambda table, path, name: table,
     "stream": lambda table, path, name: table.to_reader(max_chunksize=2),
     "duckdb": lambda table, path, name: duckdb.from_arrow(table),

@@ -262,6 +262,14 @@ def test_an_infinite_or_unreadable_value_of_an_event_is_missing():
     assert [f.rejected for f in tables.findings] == [False, False]
 
 
+def test_an_attribute_that_is_no_time_is_missing_and_told():
+    contract = Contract(lead_id="id", kinds={"born": "time"})
+    tables = read_tables(contract, [{"id": 1, "born": "x"}, {"id": 2, "born": at(1)}], training=False)
+    assert tables.leads["born"].to_pylist() == [None, EPOCH + timedelta(hours=1)]
+    what = "'born' is no time in ISO 8601, and counts as missing"
+    assert found(tables) == [("leads", what, (0,), False)]
+
+
 def test_times_in_a_clock_change_are_told():
     contract = Contract(lead_id="id", created_at="since", timezone="Europe/Amsterdam")
     rows = [{"id": 1, "since": "2024-10-27T02:30"}, {"id": 2, "since": "2024-10-27T03:30"}]

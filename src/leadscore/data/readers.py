@@ -5,6 +5,7 @@ import gzip
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -69,9 +70,7 @@ class Given:
             There is no such column, and the nearest name is offered; or it holds lists or the like.
         """
         if name in self.columns:
-            column = self.table.column(name)
-            if is_textual(column.type):
-                column = column.cast(pa.string())  # one of Arrow's three kinds of text
+            column = _in_plain_text(self.table.column(name))
             if is_plain(column.type):
                 return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
             expected = f"single values in column {shown(name)!r} of the {self.name} table"
@@ -85,6 +84,19 @@ class Given:
         if self.loose and name not in self.columns:
             return pa.nulls(len(self.rows))
         return self.column(name, key)
+
+
+def _in_plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give text in the one of Arrow's three kinds of text that all its functions know."""
+    if is_textual(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_dictionary(column.type) and is_textual(column.type.value_type):
+        parts = [
+            pa.DictionaryArray.from_arrays(part.indices.cast(pa.int32()), part.dictionary.cast(pa.string()))
+            for part in column.chunks
+        ]
+        return pa.chunked_array(parts, pa.dictionary(pa.int32(), pa.string()))
+    return column
 
 
 def missing_column(name: str, given: Given, do: str) -> DataError:
@@ -173,7 +185,7 @@ def _read_csv(path: Path, name: str, delimiter: str, wanted: Collection[str | No
 
     broken: list[int] = []
 
-    def skip(row: Any) -> str:  # noqa: ANN401 - pyarrow gives its InvalidRow no public type
+    def skip(row: Any) -> str:
         broken.append(row.number - 2)  # counted from 1, and the header is the first
         return "skip"
 
@@ -222,7 +234,7 @@ _FILES: dict[tuple[str, ...], Callable[[Path, str, str, Collection[str | None] |
 }
 
 
-def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) -> Given:  # noqa: ANN401 - any
+def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) -> Given:
     taken: list[Any] = []
     special: dict[str, pa.Array] = {}
     try:
@@ -251,7 +263,7 @@ def _worth(columns: Iterable[str], wanted: Collection[str | None] | None) -> lis
     return [column for column in named if wanted is None or column in wanted]
 
 
-def _special(column: Any) -> pa.Array:  # noqa: ANN401 - a pandas Series
+def _special(column: Any) -> pa.Array:
     """Give a pandas column that Arrow misreads: mixed values, or times with a zone, of which pandas warns."""
     if str(column.dtype) == "object":
         return _array(column.to_list())
@@ -274,12 +286,14 @@ def _read_records(records: Sequence[object], name: str, wanted: Collection[str |
 
 def _array(values: list[Any]) -> pa.Array:
     """Python values as Arrow would hold them, except that times stay as text, each with its own offset."""
-    if any(isinstance(value, date) for value in values):
+    types = {type(value) for value in values if not _is_missing(value)}
+    if any(issubclass(kind, date) for kind in types):
         values = [_iso(value) for value in values]
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowException, OverflowError):
-        return pa.array([_text(value) for value in values], pa.string())
+    # Arrow would read a truth among numbers as a number.
+    if not (len(types) > 1 and types & {bool, np.bool_}):
+        with suppress(pa.ArrowException, OverflowError):
+            return pa.array(values, from_pandas=True)
+    return pa.array([_text(value) for value in values], pa.string())
 
 
 def _is_missing(value: object) -> bool:

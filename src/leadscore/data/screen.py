@@ -65,9 +65,9 @@ class Screen:
             do = "set timezone in the config, as Europe/Amsterdam, or ignore the column"
             raise DataError(explain(expected, "local times", do))
         self._refuse_type(column, name, found.unreadable, "times in ISO 8601, as 2024-05-31T14:00:00+02:00,")
-        note = self.reject if needed else self.mend
-        note(found.unreadable, f"{shown(name)!r} is no time in ISO 8601")
-        note(found.naive, f"{shown(name)!r} has no offset, and the config no timezone")
+        note, fate = (self.reject, "") if needed else (self.mend, ", and counts as missing")
+        note(found.unreadable, f"{shown(name)!r} is no time in ISO 8601{fate}")
+        note(found.naive, f"{shown(name)!r} has no offset, and the config no timezone{fate}")
         self.mend(
             found.shifted, f"{shown(name)!r} is in a clock change and is read as the earlier or next moment"
         )
