@@ -58,6 +58,7 @@ def test_event_columns_say_which_column_holds_what():
         ({"lead_id": "id", "outcomes": {"stages": {"Deal": "wonn"}}}, "did you mean 'won'"),
         ({"lead_id": "id", "target": "won"}, "won_values"),
         ({"lead_id": "id", "event_log": True}, "events beside event_log"),
+        ({"lead_id": "id", "event_log": True, "events": {}, "order_by": "nr"}, "belong to a wide table"),
         ({"lead_id": "id", "timezone": "Europe/Atlantis"}, "a time zone"),
         ({"lead_id": "id", "timezone": "../../etc/passwd"}, "a time zone"),
         ({"lead_id": "id", "delimiter": ";;"}, "one character as delimiter"),

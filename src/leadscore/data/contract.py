@@ -146,6 +146,9 @@ class Contract:
             raise ConfigError(
                 explain("events beside event_log", "none", "name the log's columns under events")
             )
+        if self.event_log and (self.target or self.order_by):
+            found = "target or order_by, which belong to a wide table"
+            raise ConfigError(explain("outcome_events or outcomes beside event_log", found, "remove them"))
         if self.timezone is not None:
             try:
                 ZoneInfo(self.timezone)

@@ -60,11 +60,11 @@ def leads_of_rows(contract: Contract, given: Given, log: Given | None, *, traini
 
 
 class _Log(NamedTuple):
-    """Whose each row of a log is (-1: nobody's) and when, and the rows of leads in order of lead and time."""
+    """Whose each row of a log is (-1: nobody's) and when, and the rows that are a lead's."""
 
     owner: Ints
     at: Ints
-    order: Ints
+    rows: Ints
     leads: int
 
 
@@ -81,7 +81,7 @@ def leads_of_log(contract: Contract, given: Given, *, quiet: bool, training: boo
     lead, lead_id = codes(taken(key, screen.ok))
     owner = np.full(len(given.rows), -1)
     owner[rows] = lead
-    log = _Log(owner, at, rows[np.lexsort((at[rows], lead))], len(lead_id))
+    log = _Log(owner, at, rows, len(lead_id))
     created_at = _least(at, owner, screen.ok, log.leads)
     if contract.created_at is not None:
         column = given.column(contract.created_at, "created_at")
@@ -116,7 +116,7 @@ def _least(values: Ints, owner: Ints, present: Mask, leads: int) -> Ints:
 def _earliest(screen: Screen, name: str, values: pa.Array, log: _Log) -> pa.Array:
     """Give each lead's first value; of several at one moment the least, whatever the order of the rows."""
     rank = _rank(values)
-    filled = log.order[mask(values.is_valid())[log.order]]
+    filled = log.rows[mask(values.is_valid())[log.rows]]
     at = _least(log.at, log.owner, _among(filled, len(rank)), log.leads)
     ties = filled[log.at[filled] == at[log.owner[filled]]]
     ties = ties[np.lexsort((rank[ties], log.owner[ties]))]
