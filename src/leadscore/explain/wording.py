@@ -275,7 +275,7 @@ def _noun(feature: EventFeature) -> _Noun:
         noun = _Noun(f"“{clean(feature.event)}”", None)  # a code: it stays as it is
     else:
         words = ["e-mail" if word.lower() == "email" else word.lower() for word in words]
-        noun = _Noun(" ".join(words), None if words[-1].endswith("ed") else _plural(" ".join(words)))
+        noun = _Noun(" ".join(words), None if words[-1].endswith(("ed", "sent")) else _plural(" ".join(words)))
     if feature.content is None:
         return noun
     content = clean(feature.content)
