@@ -75,14 +75,12 @@ class Condition:
         DataError
             The column is not among `columns`, or is of another kind than the condition.
         """
-        j = index_of(self.column, columns)
+        j = index_of(self.column, columns, numbers_for=self.op if self.op in _NUMBERS else None)
         x = M[:, j]
         if self.op in _PRESENCE:
             return _PRESENCE[self.op](x)
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         if self.op in _NUMBERS:
-            if columns[j].levels is not None:
-                raise _wrong_kind(self, "is a category", "use is, in or not_in with its words")
             return _NUMBERS[self.op][1](x, *values)
         among = np.isin(x, _as_codes(self, values, columns[j]))
         return among if self.op != "not_in" else ~among & ~np.isnan(x)
@@ -124,10 +122,34 @@ class Condition:
         return cls(values["column"], op, value)
 
 
-def index_of(name: str, columns: Sequence[Column]) -> int:
-    """Find a column's place by name; a DataError names the nearest when it is absent."""
+def index_of(name: str, columns: Sequence[Column], *, numbers_for: str | None = None) -> int:
+    """Find a column's place by name.
+
+    Parameters
+    ----------
+    name : str
+    columns : sequence of Column
+    numbers_for : str, optional
+        What needs numbers in it, such as "below"; None when any column will do.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    DataError
+        The column is absent (the nearest name is given), or is a category where numbers are needed.
+
+    Examples
+    --------
+    >>> index_of("visits", [Column("source", ("Ads",)), Column("visits")])
+    1
+    """
     for j, column in enumerate(columns):
         if column.name == name:
+            if numbers_for is not None and column.levels is not None:
+                raise _wrong_kind(name, numbers_for, "is a category", "use is, in or not_in with its words")
             return j
     near = nearest(name, [column.name for column in columns])
     raise DataError(
@@ -181,10 +203,9 @@ def _as_codes(condition: Condition, values: Sequence[object], column: Column) ->
         texts = {_text(v) for v in values}
         return np.array([i for i, level in enumerate(column.levels) if level in texts], dtype=np.float64)
     if any(isinstance(v, str) for v in values):
-        raise _wrong_kind(condition, "holds numbers", "compare it with numbers")
+        raise _wrong_kind(condition.column, condition.op, "holds numbers", "compare it with numbers")
     return np.array(values, dtype=np.float64)
 
 
-def _wrong_kind(condition: Condition, found: str, do: str) -> DataError:
-    column, op = shown(condition.column), condition.op
-    return DataError(explain(f"a column that {op!r} can judge", f"{column!r}, which {found}", do))
+def _wrong_kind(column: str, op: str, found: str, do: str) -> DataError:
+    return DataError(explain(f"a column that {op!r} can judge", f"{shown(column)!r}, which {found}", do))

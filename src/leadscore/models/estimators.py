@@ -187,8 +187,8 @@ class LogisticScorer(ServedClassifier):
     ) -> tuple[Scorer, Sigmoid]:
         encoded = [_encode(x, column) for x, column in zip(M.T, columns, strict=True)]
         parts = np.concatenate([part for part, _ in encoded], axis=1)
-        occurs = parts.any(axis=0)  # levels and missing values that never occur have no weight
-        occurs[0] = True  # the regression wants a column, even where all are constant
+        occurs = np.any(parts != 0, axis=0)  # levels and missing values that never occur have no weight
+        occurs |= np.arange(len(occurs)) == 0  # the regression wants a column, even where all are constant
         Z = parts[:, occurs]
         # warm starts: from the strongest penalty on, and fold by fold, each fit begins where the last ended
         model = LogisticRegression(solver="newton-cholesky", warm_start=True)

@@ -101,7 +101,7 @@ class PointRule:
         """
         if self.when is not None:
             return np.where(self.when.holds(M, columns), self.points, 0.0)
-        units = M[:, index_of(self.column, columns)]
+        units = M[:, index_of(self.column, columns, numbers_for="per")]
         points = np.where(units > 0, self.points * units, 0.0)
         return points if self.cap is None else np.clip(points, -self.cap, self.cap)
 
