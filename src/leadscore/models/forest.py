@@ -331,10 +331,10 @@ class Forest:
         """Give the SHAP values of each unit for the rows of X named for it, all after another, by column."""
         paths = self._paths
         counts = np.array([len(some) for some in rows], dtype=np.int64)
-        leaves = np.repeat([len(unit.leaves) for unit in units], counts)
+        leaves = np.repeat(np.array([len(unit.leaves) for unit in units], dtype=np.int64), counts)
         row = np.repeat(np.arange(len(leaves)), leaves)  # pairs of a row and a leaf
-        shift = np.repeat([unit.leaves.start for unit in units], counts) - (np.cumsum(leaves) - leaves)
-        leaf = np.arange(len(row)) + shift[row]
+        starts = np.repeat(np.array([unit.leaves.start for unit in units], dtype=np.int64), counts)
+        leaf = np.arange(len(row)) + (starts - np.cumsum(leaves) + leaves)[row]
         x = np.concatenate([np.empty(0, np.int64), *rows])[row]
         agrees = np.empty((len(paths.node), len(row)), dtype=bool)
         for d, (node, goes_left, slot) in enumerate(
