@@ -24,7 +24,7 @@ class LeadScorePyfunc(PythonModel):  # type: ignore[misc]
         self,
         context: PythonModelContext,  # noqa: ARG002
         model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
     ) -> pd.DataFrame:
         """Score the leads: the frame that `LeadModel.score` gives."""
         leads, events = model_input, None

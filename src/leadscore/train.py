@@ -204,7 +204,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     sums = family_sums(points, driver_families(scorer, prepared.features))
     return Bundle(
         name=project.name,
-        contract=replace(project.contract, kinds=dict(prepared.tables.kinds)),
+        contract=replace(project.contract, kinds=_kinds_read(prepared)),
         features=prepared.features,
         scorer=scorer,
         calibration=calibration,
@@ -287,6 +287,12 @@ def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
         week=None if data.as_of is None else best["week"].to_numpy(dtype=np.int64),
         points=most["points"].to_numpy(),
     )
+
+
+def _kinds_read(prepared: Prepared) -> dict[str, str]:
+    """Keep the fields that features read: no other column is asked for when scoring."""
+    kinds = prepared.tables.kinds
+    return {name: kinds[name] for feature in prepared.features for name in feature.reads}
 
 
 def tune(project: Project, backtest: Backtest) -> Tuning:

@@ -37,14 +37,14 @@ TYPICAL = {FEATURES[0].name: 0.0, FEATURES[2].name: 1.0, "company_size": 40.0}
 
 
 def number_term(coefficient):
-    return NumberTerm(False, 1.0, 2.0, coefficient, missing=-0.2, mean=0.1)
+    return NumberTerm(False, -1e9, 1e9, 1.0, 2.0, coefficient, missing=-0.2, mean=0.1)
 
 
 LINEAR = LinearTable(
     COLUMNS,
     (
         number_term(1.4),
-        NumberTerm(True, 1.0, 2.0, -0.5, missing=-0.4, mean=0.1),
+        NumberTerm(True, -1e9, 1e9, 1.0, 2.0, -0.5, missing=-0.4, mean=0.1),
         number_term(0.7),
         number_term(-2.0),
         LevelsTerm((0.1, 1.2, 0.0), missing=-0.3, mean=0.2),
@@ -226,7 +226,7 @@ def test_where_the_scale_ends_a_line_says_so():
 )
 def test_the_chance_in_plain_words(probability, typical, horizon, sentence):
     log_odds, middle = (np.log(p / (1 - p)) for p in (probability, typical))
-    term = NumberTerm(False, 0.0, 1.0, log_odds - middle, missing=0.0, mean=0.0)
+    term = NumberTerm(False, -1e9, 1e9, 0.0, 1.0, log_odds - middle, missing=0.0, mean=0.0)
     scorer = LinearTable((Column("lead_age"),), (term,), intercept=middle)
     card = explained(
         np.array([[1.0]]),

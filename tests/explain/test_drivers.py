@@ -25,8 +25,26 @@ POINTS = PointTable(
 LINEAR = LinearTable(
     COLUMNS,
     (
-        NumberTerm(signed_log=True, centre=1.0, scale=0.7, coefficient=4.0, missing=-0.3, mean=0.1),
-        NumberTerm(signed_log=False, centre=0.5, scale=2.0, coefficient=6.0, missing=0.0, mean=-0.4),
+        NumberTerm(
+            signed_log=True,
+            low=-1e9,
+            high=1e9,
+            centre=1.0,
+            scale=0.7,
+            coefficient=4.0,
+            missing=-0.3,
+            mean=0.1,
+        ),
+        NumberTerm(
+            signed_log=False,
+            low=-1e9,
+            high=1e9,
+            centre=0.5,
+            scale=2.0,
+            coefficient=6.0,
+            missing=0.0,
+            mean=-0.4,
+        ),
         LevelsTerm(coefficients=(0.1, -1.2, 1.9), missing=0.4, mean=0.2),
     ),
     intercept=-5.0,
