@@ -9,7 +9,7 @@ from leadscore.data.contract import Tables
 from leadscore.errors import DataError
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import AttributeFeature
-from leadscore.features.kernel import DAY
+from leadscore.features.plan import DAY
 from leadscore.features.words import department, email_domain_kind, seniority
 
 SIZE = 500

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from leadscore.data.contract import Coded, Events
 from leadscore.features import kernel
 from leadscore.features.declare import EventFeature
-from leadscore.features.kernel import DAY, aggregate, plan_of
+from leadscore.features.kernel import aggregate
+from leadscore.features.plan import DAY, plan_of
 
 NOW = 20_000 * DAY + 5 * 3_600_000_000  # five in the morning
 LEADS = 4

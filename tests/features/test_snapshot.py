@@ -16,7 +16,8 @@ from leadscore.data.contract import STAGES, Contract, EventColumns, Events, Outc
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError
 from leadscore.features.declare import AttributeFeature, EventFeature, declare
-from leadscore.features.kernel import DAY, aggregate, plan_of
+from leadscore.features.kernel import aggregate
+from leadscore.features.plan import DAY, plan_of
 from leadscore.features.snapshot import snapshot, training_snapshot
 
 LOANS = Path("/work/shared/data/loan_applications_events_2011.csv.gz")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leadscore.data.contract import Floats, Ints, Tables
 from leadscore.errors import DataError, explain, nearest, shown
 from leadscore.features.declare import AttributeFeature
-from leadscore.features.kernel import DAY
+from leadscore.features.plan import DAY
 from leadscore.features.words import department, email_domain_kind, seniority
 
 Codes: TypeAlias = NDArray[np.int64]

@@ -12,7 +12,8 @@ from leadscore.data.contract import Events, Floats, Ints, Outcomes, Tables
 from leadscore.errors import DataError, UsageError, explain
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import EventFeature, Feature
-from leadscore.features.kernel import DAY, aggregate, plan_of
+from leadscore.features.kernel import aggregate
+from leadscore.features.plan import DAY, plan_of
 
 Bools: TypeAlias = NDArray[np.bool_]
 
