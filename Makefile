@@ -31,7 +31,8 @@ docs: $(READY)  ## rebuild the picture and the figures that README and docs/ sho
 	$(BIN)/python docs/build.py
 
 bench: $(READY)  ## speed beside peers in the same run, printed and written to docs/benchmarks.md
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/explain.py
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
