@@ -158,8 +158,8 @@ class LogisticScorer(ServedClassifier):
     """A ridge logistic regression on standardised numbers and one indicator a level.
 
     Skewed numbers are drawn in by a signed logarithm; missing values have indicators of their own. The
-    strength of the penalty is the one with the lowest out-of-fold log loss, and the calibration is
-    fitted on those out-of-fold margins.
+    strength of the penalty is the one with the lowest out-of-fold log loss (the strongest where too few
+    wins allow no validation), and the calibration is fitted on those out-of-fold margins.
 
     Parameters
     ----------
@@ -200,7 +200,8 @@ class LogisticScorer(ServedClassifier):
                 for train, test in folds:
                     model.set_params(C=C).fit(Z[train], y[train])
                     margins[i, test] = model.decision_function(Z[test])
-            best = int(np.argmin([_log_loss(margin, y) for margin in margins]))
+            losses = [_log_loss(margin, y) for margin in margins] if folds else self.Cs
+            best = int(np.argmin(losses))
             model.set_params(C=self.Cs[best], tol=1e-8).fit(Z, y)
         weights = np.zeros(parts.shape[1])
         weights[occurs] = model.coef_[0]
