@@ -31,7 +31,7 @@ def read_events(
         recorded = given.optional(columns["recorded_at"], "events.recorded_at")
         us, present = screen.times(recorded, columns["recorded_at"])
         known_at = np.where(present, np.maximum(us, at), at)
-    lead, known_at = _owners(screen, known_at, lead_id)
+    lead, known_at = _owners(screen, at, known_at, lead_id)
     stage = _stages(kind, contract.outcome_events)
     closing, keep = screen.ok & (stage >= 0), screen.ok & (stage < 0)
     kept = kind if keep.all() else coded(taken(types, keep))
@@ -57,7 +57,7 @@ def _stages(words: Coded, stages: Mapping[str, str]) -> np.ndarray[tuple[int, ..
     return np.array([*places, -1], np.int32)[words.codes]
 
 
-def _owners(screen: Screen, known_at: Ints, lead_id: pa.Array) -> tuple[Ints, Ints]:
+def _owners(screen: Screen, at: Ints, known_at: Ints, lead_id: pa.Array) -> tuple[Ints, Ints]:
     """Give each event's row in the leads, and when it was known to be theirs; other events are left out."""
     columns, given = screen.contract.event_columns, screen.given
     name, key, visitor = columns["lead_id"], "events.lead_id", columns.get("visitor_id")
@@ -72,7 +72,11 @@ def _owners(screen: Screen, known_at: Ints, lead_id: pa.Array) -> tuple[Ints, In
         order = pc.array_sort_indices(known).to_numpy()
         known = known.take(pa.array(order))
         owner = np.where(screen.ok, np.append(np.argsort(order), -1)[owner], -1)
-        owner, known_at = attribute_visits(np.where(screen.ok, who, -1), owner, known_at)
+        # An event counts from just after it occurred: only then does it tell whose the earlier visits were.
+        tells = np.where(owner < 0, known_at, np.maximum(known_at, at + 1))
+        whose, told = attribute_visits(np.where(screen.ok, who, -1), owner, tells)
+        known_at = np.where(owner < 0, told, known_at)
+        owner = whose
         screen.reject(owner < 0, f"{shown(visitor)!r} never came with a {shown(name)!r}")
     lead = np.append(found_in(known, lead_id), -1)[owner]
     screen.reject(lead < 0, f"{shown(name)!r} is not in the leads table")
