@@ -76,29 +76,29 @@ def log_run(
             for name, draw in figures.ALL.items():
                 mlflow.log_figure(draw(comparison), f"{name}.png")
             if folder is not None:
-                _log_model(mlflow, folder)
+                mlflow.pyfunc.log_model(name="model", **as_pyfunc(folder))
     return str(run.info.run_id)
+
+
+def as_pyfunc(folder: Path) -> dict[str, Any]:
+    """Say how MLflow serves a saved model: what its `pyfunc.log_model` and `pyfunc.save_model` take."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec
+
+    # A signature of the columns would drop every other one without a word; the model checks its own.
+    as_of = ParamSchema([ParamSpec("as_of", DataType.string, None)])
+    return {
+        "python_model": str(Path(__file__).with_name("pyfunc.py")),
+        "artifacts": {"model": str(folder)},
+        "signature": ModelSignature(params=as_of),
+        "pip_requirements": ["leadscore"],
+    }
 
 
 def _metrics(comparison: Comparison) -> dict[str, float]:
     rows = comparison.rows[comparison.rows["slice"] == "all"]
     names = rows["model"].astype(str) + "." + rows["metric"].astype(str)
     return dict(zip(names, rows["value"].astype(float), strict=True))
-
-
-def _log_model(mlflow: "ModuleType", folder: Path) -> None:
-    from mlflow.models import ModelSignature
-    from mlflow.types import DataType, ParamSchema, ParamSpec
-
-    # A signature of the columns would drop every other one without a word; the model checks its own.
-    as_of = ParamSchema([ParamSpec("as_of", DataType.string, None)])
-    mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(Path(__file__).with_name("pyfunc.py")),
-        artifacts={"model": str(folder)},
-        signature=ModelSignature(params=as_of),
-        pip_requirements=["leadscore"],
-    )
 
 
 @contextmanager
