@@ -295,6 +295,30 @@ def test_altered_arrays_are_refused_in_one_line(small, name, change):
     assert "expected" in str(caught.value)
 
 
+def test_endless_chains_are_refused(small):
+    """A tree of one long path would make the reasons cost the square of its length."""
+    n = 200
+    node = np.arange(n, dtype=np.int32)
+    cover = np.arange(n + 1, 1, -1, dtype=np.int64)
+    chain = {
+        "inner": np.array([n], np.int32),
+        "feature": 0 * node,
+        "threshold": np.zeros(n),
+        "missing": np.zeros(n, np.uint8),
+        "default_left": np.zeros(n, np.uint8),
+        "category_set": 0 * node - 1,
+        "left": ~node,
+        "right": np.append(node[1:], np.int32(~n)),
+        "cover": cover,
+        "leaf_value": np.zeros(n + 1),
+        "leaf_cover": np.ones(n + 1, np.int64),
+        "set_start": np.zeros(1, np.int64),
+        "set_bits": np.zeros(0, np.uint32),
+    }
+    with pytest.raises(ModelError, match="deeper than 128"):
+        Forest(small.columns, **chain)
+
+
 def test_archives_of_another_shape_are_refused(small):
     files = small.to_files()
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }\n"

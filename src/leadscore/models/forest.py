@@ -34,7 +34,7 @@ _ARRAYS: Mapping[str, type[np.generic]] = {
     "set_start": np.int64,  # where each category set begins in set_bits, and where the last one ends
     "set_bits": np.uint32,
 }
-_AT_ONCE = 1 << 18  # decisions held at a time: a few megabytes
+_ROWS, _AT_ONCE = 1 << 13, 1 << 18  # rows of X, and decisions for them, held at a time: some megabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,23 @@ class Forest:
         ------
         ModelError
             The model is of a kind that these tables cannot hold.
+
+        Examples
+        --------
+        >>> tree = {
+        ...     "split_feature": 0, "decision_type": "<=", "threshold": 2.5,
+        ...     "missing_type": "NaN", "default_left": True, "internal_count": 10,
+        ...     "left_child": {"leaf_value": -1.0, "leaf_count": 8},
+        ...     "right_child": {"leaf_value": 1.0, "leaf_count": 2},
+        ... }
+        >>> dump = {"num_tree_per_iteration": 1, "average_output": False}
+        >>> dump["tree_info"] = [{"tree_structure": tree}]
+        >>> forest = Forest.from_dump(dump, [Column("visits")])
+        >>> forest.margin(np.array([[1.0], [4.0], [np.nan]])).tolist()
+        [-1.0, 1.0, -1.0]
+        >>> base, parts = forest.contributions(np.array([[4.0]]))
+        >>> round(base, 9), parts.round(9).tolist()
+        (-0.6, [[1.6]])
         """
         if dump["num_tree_per_iteration"] != 1 or dump["average_output"]:
             found = f"{dump['num_tree_per_iteration']} outputs, averaged: {dump['average_output']}"
@@ -138,10 +155,11 @@ class Forest:
         array of shape (n,)
         """
         margin = np.zeros(len(M))
-        values = self._values(M)
-        for trees in self._groups(len(M)):
-            for leaf in self._leaves(trees, self._decisions(trees, values)):
-                margin += self.leaf_value[leaf]
+        for rows in _blocks(len(M)):
+            values = self._values(M[rows])
+            for trees in self._groups(values.shape[1]):
+                for leaf in self._leaves(trees, self._decisions(trees, values)):
+                    margin[rows] += self.leaf_value[leaf]
         return margin
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
@@ -169,17 +187,8 @@ class Forest:
             base plus a row's sum is its margin, within rounding.
         """
         out = np.zeros((len(self.columns), len(M)))
-        values = self._values(M)
-        for trees in self._groups(len(M)):
-            left = self._decisions(trees, values)
-            units = self._units[self._first_unit[trees.start] : self._first_unit[trees.stop]]
-            alike = [_alike(left[unit.nodes - self._first_node[trees.start]]) for unit in units]
-            table = self._shap(trees, left, units, [first for first, _ in alike])
-            start = 0
-            for unit, (first, kind) in zip(units, alike, strict=True):
-                for feature in unit.features:
-                    out[feature] += table[feature, start : start + len(first)][kind]
-                start += len(first)
+        for rows in _blocks(len(M)):
+            self._add_contributions(M[rows], out[:, rows])
         return self._base, out.T
 
     def to_files(self) -> dict[str, bytes]:
@@ -242,6 +251,14 @@ class Forest:
             np.where(child >= 0, child + node, ~(~child + leaf)) for child in (self.right, self.left)
         )
         return right, left
+
+    @cached_property
+    def _parent(self) -> Ints:
+        """The node above each node, and above each leaf by ~leaf (counted from the end); -1 above a root."""
+        right, left = self._children
+        parent = np.full(len(self.feature) + len(self.leaf_value), -1)
+        parent[right] = parent[left] = np.arange(len(self.feature))
+        return parent
 
     @cached_property
     def _members(self) -> Bools:
@@ -312,6 +329,19 @@ class Forest:
             left[asks] = self._members[sets[asks, None], code]
         return left
 
+    def _add_contributions(self, M: Floats, out: Floats) -> None:
+        values = self._values(M)
+        for trees in self._groups(len(M)):
+            left = self._decisions(trees, values)
+            units = self._units[self._first_unit[trees.start] : self._first_unit[trees.stop]]
+            alike = [_alike(left[unit.nodes - self._first_node[trees.start]]) for unit in units]
+            table = self._shap(trees, left, units, [first for first, _ in alike])
+            start = 0
+            for unit, (first, kind) in zip(units, alike, strict=True):
+                for feature in unit.features:
+                    out[feature] += table[feature, start : start + len(first)][kind]
+                start += len(first)
+
     def _leaves(self, trees: range, left: Bools) -> Ints:
         """Give the leaf of each tree (row) that each row of X (column) ends in."""
         children = np.stack(self._children)
@@ -349,6 +379,11 @@ class Forest:
         for values, feature in zip(phi, paths.feature, strict=True):
             table += np.bincount((feature * len(leaves))[leaf] + row, values, minlength=len(table))
         return table.reshape(len(self.columns), len(leaves))
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Cut many rows into blocks, so that memory does not grow with them."""
+    return (slice(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS))
 
 
 class _Unit(NamedTuple):
@@ -393,10 +428,7 @@ class _Paths(NamedTuple):
 
 
 def _paths(forest: Forest) -> _Paths:
-    right, left = forest._children
-    nodes, leaves = len(forest.feature), len(forest.leaf_value)
-    parent = np.full(nodes + leaves, -1)  # of a node, or of a leaf by ~leaf: counted from the end
-    parent[right] = parent[left] = np.arange(nodes)
+    leaves, parent, left = len(forest.leaf_value), forest._parent, forest._children[1]
     cover = np.concatenate([forest.cover, forest.leaf_cover[::-1]])
     each, at = np.arange(leaves), ~np.arange(leaves)
     shares, used = np.empty((0, leaves)), np.zeros(leaves, dtype=np.int64)
@@ -549,7 +581,13 @@ def _claims(f: Forest) -> Iterator[tuple["bool | np.bool_", str]]:
     right, left = f._children
     yield (cover[left] + cover[right] == f.cover).all(), "covers that do not add up"
 
+    at = ~np.arange(leaves)
+    for _ in range(_DEEPEST):
+        at = np.where(f._parent[at] >= 0, f._parent[at], at)
+    yield (f._parent[at] < 0).all(), f"trees deeper than {_DEEPEST}"
 
+
+_DEEPEST = 128  # paths are laid out in full, so their length is bounded
 _WIDEST_SET = 1 << 11  # words of 32 codes
 _MOST_ROWS = 1 << 52
 
