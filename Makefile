@@ -11,8 +11,15 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-.PHONY: setup demo test lint types docs bench lock help
+SPARK := $(VENV)/.spark
+$(SPARK): requirements-spark.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	@touch $(SPARK)
+
+.PHONY: setup spark demo test lint types docs bench lock help
 setup: $(READY)  ## make the virtual environment from requirements.lock
+
+spark: $(SPARK)  ## add PySpark (large; needs Java 17 or later), so that its tests run too
 
 demo: $(READY)  ## simulate a world, train, compare, score, explain, tune; prints where the report is
 	$(BIN)/leadscore demo configs/demo.yaml --out models/demo
@@ -36,6 +43,7 @@ bench: $(READY)  ## speed beside peers in the same run, printed and written to d
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
+	echo 'pyspark>=4.0' | uv pip compile - --no-annotate --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements-spark.lock
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
