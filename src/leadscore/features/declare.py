@@ -1,6 +1,5 @@
 """Says what is computed: frozen features that name themselves, and the set that suits a project's tables."""
 
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +20,9 @@ FAMILIES = ("fit", "engagement", "operations")
 MOST_EVENT_FEATURES = 150
 MOST_CONTENTS = 8  # of one event type
 MOST_LEVELS = 50  # of one category
+_LONGEST = 36_525  # days in a window or a half-life: a hundred years
+WEEK = 7.0  # the window of a trend where none is given
+BEFORE = 4  # a trend compares its window with this many before it
 _RARE_TYPE = 0.005  # share of leads below which an event type, or a content, is left out
 _REPEATED = 1.2  # events for each lead that has any: below this, recency says it all
 _RARE_LEVEL = (20, 0.002)  # a level is rare below this many leads, or below this share of them
@@ -32,6 +34,8 @@ _EVENT_AGGREGATES: Mapping[str, tuple[str, str]] = {
     "sum": ("window", "sum"),
     "decayed_sum": ("half_life", "decayed_sum"),
     "mean": ("window", "mean"),
+    "ratio": ("window", ""),
+    "trend": ("window", "trend"),
     "recency": ("", "recency"),
     "first_seen": ("", "first_seen"),
     "active_days": ("window", "active_days"),
@@ -65,20 +69,22 @@ _WITHOUT_FIELD = ("lead_age", "filled_share")
 class EventFeature:
     """One number that a lead's events add up to, as of a moment.
 
-    Only events before the moment and known at it count. `count`, `decayed_count`, `active_days` and
+    Only events before the moment and known at it count. `count`, `decayed_count`, `trend`, `active_days` and
     `distinct_contents` are 0 without an event, as are `sum` and `decayed_sum` without a value; `mean`,
-    `recency` and `first_seen` are missing.
+    `ratio`, `recency` and `first_seen` are missing.
 
     Parameters
     ----------
     aggregate : str
         ``count``, ``decayed_count`` (each event weighs 2 ** (-age / half_life)), ``sum``, ``decayed_sum``
-        and ``mean`` of the events' values, ``recency`` and ``first_seen`` (days since the last and the first
-        event), ``active_days`` (distinct calendar days in UTC) or ``distinct_contents``.
+        and ``mean`` of the events' values, ``ratio`` (events for each event of the type `per`), ``trend``
+        (events in the window, less the average of the four such windows before it), ``recency`` and
+        ``first_seen`` (days since the last and the first event), ``active_days`` (distinct calendar days in
+        UTC) or ``distinct_contents``.
     event : str or None
         The event type; None: every type of the family.
     window : float, optional
-        Days: events of age up to and including it; None: all history.
+        Days: events of age up to and including it; None: all history, and a week for a trend.
     half_life : float, optional
         Days; the decayed aggregates need it, the others take none.
     content : str, optional
@@ -88,6 +94,14 @@ class EventFeature:
     types : tuple of str, optional
         The types that count where `event` is None; None: all. `declare` fills in those of the family, so
         that a type first seen after training changes nothing.
+    contents : tuple of str, optional
+        Only events of the type with one of these contents; in any order.
+    label : str, optional
+        What `contents` are together, such as "pricing pages".
+    channel : str, optional
+        Only events that came this way; in a ratio, those that are counted and those they are divided by.
+    per : str, optional
+        The event type that a ratio divides by; no other aggregate has one.
 
     Raises
     ------
@@ -100,6 +114,8 @@ class EventFeature:
     'page_view_count_30d'
     >>> EventFeature("decayed_count", "email_click", half_life=14).name
     'email_click_decayed_14d'
+    >>> EventFeature("ratio", "email_click", per="email_open", channel="newsletter").name
+    'email_click_via_newsletter_per_email_open'
     """
 
     aggregate: str
@@ -109,10 +125,37 @@ class EventFeature:
     content: str | None = None
     family: str = "engagement"
     types: tuple[str, ...] | None = None
+    contents: tuple[str, ...] | None = None
+    label: str | None = None
+    channel: str | None = None
+    per: str | None = None
 
     def __post_init__(self) -> None:
         _one_of(self.aggregate, _EVENT_AGGREGATES, "aggregate of events")
         _one_of(self.family, FAMILIES, "family")
+        if self.aggregate == "trend" and self.window is None:
+            object.__setattr__(self, "window", WEEK)
+        if self.contents is not None:
+            object.__setattr__(self, "contents", tuple(sorted(set(self.contents))))
+        self._refuse_days()
+        for name in ("content", "contents", "per"):
+            if self.event is None and getattr(self, name) is not None:
+                raise UsageError(explain(f"an event type beside {name}", "none", "name the event type"))
+        if (self.contents is None) != (not self.label) or self.contents == ():
+            do = "set both, or content where it is only one"
+            raise UsageError(explain("contents and the label they have together", "one of the two", do))
+        if self.content is not None and self.contents is not None:
+            raise UsageError(explain("either content or contents", "both", "remove one of them"))
+        if (self.per is None) != (self.aggregate != "ratio"):
+            found = "none" if self.per is None else f"it with {self.aggregate}"
+            do = "set per to the event type to divide by" if self.per is None else "remove it"
+            raise UsageError(explain("per with a ratio, and only there", found, do))
+        if self.event is not None and self.types is not None:
+            raise UsageError(explain("either event or types", "both", "remove one of them"))
+        if self.types is not None and not self.types:
+            raise UsageError(explain("at least one of types", "none", "name the event types"))
+
+    def _refuse_days(self) -> None:
         takes, _ = _EVENT_AGGREGATES[self.aggregate]
         for name in ("window", "half_life"):
             days = getattr(self, name)
@@ -122,30 +165,32 @@ class EventFeature:
                         f"no {name} with {self.aggregate}", f"{days:g} days", "remove it or change aggregate"
                     )
                 )
-            if days is not None and not (math.isfinite(days) and days > 0):
-                raise UsageError(explain(f"{name} in days above 0", f"{days:g}", f"correct {name}"))
+            if days is not None and not 0 < days <= _LONGEST:
+                expected = f"{name} in days above 0, at most {_LONGEST:,}"
+                raise UsageError(explain(expected, f"{days:g}", f"correct {name}"))
         if takes == "half_life" and self.half_life is None:
             raise UsageError(explain(f"a half_life with {self.aggregate}", "none", "set half_life in days"))
-        if self.event is None and self.content is not None:
-            raise UsageError(explain("an event type beside content", "none", "name the event type"))
-        if self.event is not None and self.types is not None:
-            raise UsageError(explain("either event or types", "both", "remove one of them"))
-        if self.types is not None and not self.types:
-            raise UsageError(explain("at least one of types", "none", "name the event types"))
 
     @property
     def name(self) -> str:
         """The column of X: letters, digits and underscores."""
         days = self.window or self.half_life
-        parts = [self.event or self.family, self.content, _EVENT_AGGREGATES[self.aggregate][1]]
-        parts += [] if days is None else [f"{days:g}d"]
+        parts = [
+            self.event or self.family,
+            self.content or self.label,
+            self.channel and f"via {self.channel}",
+            _EVENT_AGGREGATES[self.aggregate][1],
+            self.per and f"per {self.per}",
+            days and f"{days:g}d",
+        ]
         return "_".join(_neutral(part) for part in parts if part)
 
     @property
     def concept(self) -> str:
-        """What it is about: the event type, its content where narrowed to one, or the family."""
-        what = self.event or self.family
-        return what if self.content is None else f"{what}: {self.content}"
+        """What it is about: the event type or the family, and the content and channel it is narrowed to."""
+        what, content = self.event or self.family, self.content or self.label
+        what = f"{what}: {content}" if content else what
+        return f"{what} via {self.channel}" if self.channel else what
 
     @property
     def categories(self) -> None:
@@ -286,7 +331,7 @@ def from_dict(values: Mapping[str, Any]) -> Feature:
 
 
 def _fits(name: str, value: object) -> bool:
-    if name in ("levels", "fields", "types"):
+    if name in ("levels", "fields", "types", "contents"):
         return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
     if name in ("window", "half_life"):
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -613,7 +658,9 @@ def _overall(roles: Roles) -> Iterator[EventFeature]:
 # ------------------------------------------------------------------------------------------------------ words
 @lru_cache(maxsize=4096)
 def _neutral(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_")
+    """Keep letters, digits and underscores; the codes of its characters where there are none, as of "/"."""
+    kept = re.sub(r"\W+", "_", text).strip("_")
+    return kept or "_".join(f"u{ord(character):x}" for character in text)
 
 
 def _one_of(value: str, known: Collection[str], what: str) -> None:

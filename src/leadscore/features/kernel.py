@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.data.contract import Events, Floats, Ints
+from leadscore.features.declare import BEFORE
 from leadscore.features.plan import DAY, VALUE, WEIGHT, Plan, Term
 
 LARGEST_VALUE = 2.0**36  # a value beyond this, either way, counts as this: about 69 billion
@@ -145,13 +146,19 @@ class _State(NamedTuple):
 
 def _atoms_of(plan: Plan, events: Events) -> Callable[[slice], NDArray[np.intp]]:
     """Translate the words of these events once, and each event's words to its atom in parts."""
-    types = np.array([plan.types.get(name, -1) for name in events.types], np.intp)
-    if events.content is None or not plan.contents:
-        by_type = plan.atoms[types, -1]
+    table: NDArray[np.intp] = plan.atoms
+    axes = [(np.array([plan.types.get(name, -1) for name in events.types], np.intp), events.type)]
+    for coded, places in ((events.content, plan.contents), (events.channel, plan.channels)):
+        if coded is None or not places:
+            table = table.take([-1], axis=len(axes)).squeeze(len(axes))
+        else:
+            axes.append(
+                (np.array([*(places.get(word, -1) for word in coded.words), -1], np.intp), coded.codes)
+            )
+    if len(axes) == 1:
+        by_type = table[axes[0][0]]
         return lambda part: by_type[events.type[part]]
-    codes, words = events.content
-    contents = np.array([*(plan.contents.get(word, -1) for word in words), -1], np.intp)
-    return lambda part: plan.atoms[types[events.type[part]], contents[codes[part]]]
+    return lambda part: table[tuple(place[codes[part]] for place, codes in axes)]
 
 
 def _known(events: Events, part: slice, atom: NDArray[np.intp], as_of: Ints, row_of: Ints | None) -> _Part:
@@ -230,16 +237,18 @@ def _count_things(term: Term, batches: list[Ints], span: int, rows: int) -> Ints
 def _finish(plan: Plan, state: _State, as_of: Ints) -> Floats:
     """Read the numbers wanted off the cells."""
     rows = len(as_of)
-    result = np.empty((rows, plan.width + len(plan.divisors)))
+    result = np.empty((rows, plan.columns))
     for term, cells, keys, span in zip(plan.terms, *state, strict=True):
         filled = _count_things(term, keys, span, rows) if term.measure.distinct else cells
         filled = filled.reshape(rows, term.width, term.buckets)
         for start in range(0, rows, _BLOCK):
             block = slice(start, start + _BLOCK)
             result[block, term.targets] = _read_off(term, filled[block], as_of[block])
-    if len(plan.divisors):
-        with np.errstate(invalid="ignore"):  # 0 / 0: nothing to take the mean of
-            result[:, plan.divided] /= result[:, plan.divisors]
+    compared, longer = plan.trends
+    result[:, compared] += (result[:, compared] - result[:, longer]) / BEFORE
+    divided, divisors = plan.divided
+    divisor = np.where(result[:, divisors] == 0, np.nan, result[:, divisors])
+    result[:, divided] /= divisor
     return result[:, : plan.width]
 
 

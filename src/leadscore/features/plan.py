@@ -3,6 +3,7 @@
 An aggregate reads cells that events add to; a plan gives features that need the same cells the same ones.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,15 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.data.contract import Ints
-from leadscore.features.declare import EventFeature
+from leadscore.features.declare import BEFORE, EventFeature
 
 DAY = 86_400_000_000  # microseconds
 WEIGHT = 2.0**32  # units in a weight of 1
 VALUE = 2.0**20  # units in a value of 1
 NEVER = np.iinfo(np.int64).max
 
-Selection: TypeAlias = tuple[frozenset[str] | None, str | None]  # types (None: every type), content
-Atom: TypeAlias = tuple[str | None, str | None]  # type (None: any other), content (None: any other)
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+class Selection(NamedTuple):
+    """The events that a number is about, by their words; None: whatever the word."""
+
+    types: frozenset[str] | None
+    contents: frozenset[str] | None
+    channels: frozenset[str] | None
 
 
 class Measure(NamedTuple):
@@ -37,13 +45,15 @@ class Measure(NamedTuple):
 
 _EVENTS = Measure("events")
 _VALUES = Measure("values", per_one=VALUE, has="value")
-# Each aggregate's measure, and the one it is divided by.
+# Each aggregate's measure, and that of the number which it is divided by or compared with.
 _AGGREGATES: Mapping[str, tuple[Measure, Measure | None]] = {
     "count": (_EVENTS, None),
     "decayed_count": (Measure("weights", per_one=WEIGHT), None),
     "sum": (_VALUES, None),
     "decayed_sum": (_VALUES, None),
     "mean": (_VALUES, Measure("valued", has="value")),
+    "ratio": (_EVENTS, _EVENTS),
+    "trend": (_EVENTS, _EVENTS),
     "recency": (Measure("latest", np.maximum, -NEVER, DAY, since=True), None),
     "first_seen": (Measure("earliest", np.minimum, NEVER, DAY, since=True), None),
     "active_days": (Measure("days", distinct=True), None),
@@ -69,32 +79,36 @@ class Term(NamedTuple):
 class Plan:
     """Event features, worked out once: which cells are filled, and what is read off them.
 
-    An atom is the finest thing told apart: a type, or a type with a content that some feature names.
+    An atom is the finest thing told apart: events that each feature either counts or leaves out together.
 
     Parameters
     ----------
-    width : int
-        How many features.
-    types, contents : mapping of str to int
-        Row and column in `atoms`; what they do not name is in its last row or column.
-    atoms : array of shape (types + 1, contents + 1)
+    width, columns : int
+        How many features, and how many columns with those that others are divided by or compared with.
+    types, contents, channels : mapping of str to int
+        Places along the axes of `atoms`; what they do not name is at the last.
+    atoms : array of shape (types + 1, contents + 1, channels + 1)
         -1 where nothing counts the event.
     edges : array
         The windows in microseconds, ascending.
     terms : tuple
         The cells.
-    divided, divisors : array
-        Columns of the result that are divided, and by which.
+    divided : array of shape (2, n)
+        Columns that are divided, and by which.
+    trends : array of shape (2, n)
+        Columns that are compared with the time before, and those that hold both times together.
     """
 
     width: int
+    columns: int
     types: Mapping[str, int]
     contents: Mapping[str, int]
+    channels: Mapping[str, int]
     atoms: NDArray[np.intp]
     edges: Ints
     terms: tuple[Term, ...]
     divided: NDArray[np.intp]
-    divisors: NDArray[np.intp]
+    trends: NDArray[np.intp]
 
 
 @lru_cache(maxsize=64)
@@ -115,107 +129,124 @@ def plan_of(features: tuple[EventFeature, ...]) -> Plan:
     >>> plan_of((EventFeature("count", "page_view"), EventFeature("mean", "purchase"))).width
     2
     """
-    edges = sorted({_microseconds(f.window) for f in features if f.window is not None})
     wanted: dict[tuple[Measure, float], list[_Wanted]] = {}
-    divided: list[int] = []
-    divisors: list[int] = []
+    divided: list[tuple[int, int]] = []
+    trends: list[tuple[int, int]] = []
+    columns = len(features)
     for j, feature in enumerate(features):
-        dividend, divisor = _AGGREGATES[feature.aggregate]
-        edge = len(edges) if feature.window is None else edges.index(_microseconds(feature.window))
-        half_life = feature.half_life or 0.0
-        wanted.setdefault((dividend, half_life), []).append(_Wanted(j, _selection(feature), edge))
-        if divisor is not None:
-            divided.append(j)
-            divisors.append(len(features) + len(divisors))
-            wanted.setdefault((divisor, 0.0), []).append(_Wanted(divisors[-1], _selection(feature), edge))
-    selections = [_selection(feature) for feature in features]
-    atoms = _atoms(selections)
-    terms = [
-        _term(measure, half_life, layer, atoms, len(edges))
-        for (measure, half_life), group in wanted.items()
-        for layer in (_layers(group, atoms) if measure.distinct else [group])
-    ]
-    types = {name: i for i, name in enumerate(sorted({name for name, _ in atoms if name is not None}))}
-    contents = {word: i for i, word in enumerate(sorted({word for _, word in atoms if word is not None}))}
+        measure, other = _AGGREGATES[feature.aggregate]
+        own = _Wanted(j, _selection(feature), _microseconds(feature.window))
+        wanted.setdefault((measure, feature.half_life or 0.0), []).append(own)
+        if other is not None:
+            wanted.setdefault((other, 0.0), []).append(_beside(feature, own)._replace(target=columns))
+            (trends if feature.aggregate == "trend" else divided).append((j, columns))
+            columns += 1
+    everything = [one for group in wanted.values() for one in group]
+    edges = sorted({one.window for one in everything if one.window is not None})
+    selections = tuple(dict.fromkeys(one.selection for one in everything))
+    types, contents, channels = (
+        _places(selection[axis] for selection in selections) for axis in range(len(Selection._fields))
+    )
+    atoms, holds = _atoms(selections, (types, contents, channels))
     return Plan(
         width=len(features),
+        columns=columns,
         types=types,
         contents=contents,
-        atoms=_atom_table(atoms, types, contents),
+        channels=channels,
+        atoms=atoms,
         edges=np.array(edges, np.int64),
-        terms=tuple(terms),
-        divided=np.array(divided, np.intp),
-        divisors=np.array(divisors, np.intp),
+        terms=tuple(
+            _term(measure, half_life, layer, holds, edges)
+            for (measure, half_life), group in wanted.items()
+            for layer in (_layers(group, holds) if measure.distinct else [group])
+        ),
+        divided=np.array(divided, np.intp).reshape(-1, 2).T,
+        trends=np.array(trends, np.intp).reshape(-1, 2).T,
     )
 
 
 class _Wanted(NamedTuple):
-    """A number to be read off: its column in the result, the events it is about, the place of its window."""
+    """A number to be read off: its column in the result, the events it is about, its window."""
 
     target: int
     selection: Selection
-    edge: int
+    window: int | None  # microseconds
 
 
-def _microseconds(days: float) -> int:
-    return round(days * DAY)
+def _microseconds(days: float | None) -> int | None:
+    return None if days is None else round(days * DAY)
 
 
 def _selection(feature: EventFeature) -> Selection:
-    if feature.event is not None:
-        return frozenset([feature.event]), feature.content
-    return (None if feature.types is None else frozenset(feature.types)), None
+    types = feature.types if feature.event is None else (feature.event,)
+    contents = feature.contents if feature.content is None else (feature.content,)
+    channels = None if feature.channel is None else (feature.channel,)
+    return Selection(*(None if words is None else frozenset(words) for words in (types, contents, channels)))
 
 
-def _atoms(selections: Iterable[Selection]) -> list[Atom]:
-    types = {name for named, _ in selections for name in named or ()}
-    pairs = {(name, word) for named, word in selections if word is not None for name in named or ()}
-    atoms: list[Atom] = [*sorted(pairs), *((name, None) for name in sorted(types))]
-    return [*atoms, (None, None)] if any(named is None for named, _ in selections) else atoms
+def _beside(feature: EventFeature, own: _Wanted) -> _Wanted:
+    """Find the number that a feature is divided by or compared with."""
+    if feature.per is not None:
+        return own._replace(selection=own.selection._replace(types=frozenset([feature.per]), contents=None))
+    if feature.aggregate == "trend" and own.window is not None:
+        return own._replace(window=own.window * (1 + BEFORE))
+    return own
 
 
-def _holds(selection: Selection, atom: Atom) -> bool:
-    (types, content), (name, word) = selection, atom
-    return (types is None or name in types) and (content is None or content == word)
+def _places(named: Iterable[frozenset[str] | None]) -> dict[str, int]:
+    return {word: i for i, word in enumerate(sorted({word for words in named for word in words or ()}))}
 
 
-def _atom_table(
-    atoms: Sequence[Atom], types: Mapping[str, int], contents: Mapping[str, int]
-) -> NDArray[np.intp]:
-    place = {atom: i for i, atom in enumerate(atoms)}
-    table = np.empty((len(types) + 1, len(contents) + 1), np.intp)
-    for i, name in enumerate([*types, None]):
-        for j, word in enumerate([*contents, None]):
-            table[i, j] = place.get((name, word), place.get((name, None), -1))
-    return table
+def _atoms(
+    selections: Sequence[Selection], axes: Sequence[Mapping[str, int]]
+) -> tuple[NDArray[np.intp], dict[Selection, Bools]]:
+    """Give the atom of every combination of words, and for each selection which atoms it holds."""
+    shape = [len(axis) + 1 for axis in axes]
+    inside = np.zeros((len(selections), *shape), np.bool_)
+    for i, selection in enumerate(selections):
+        places = [
+            list(range(size)) if words is None else [axis[word] for word in words]
+            for words, axis, size in zip(selection, axes, shape, strict=True)
+        ]
+        inside[i][np.ix_(*places)] = True
+    known: dict[bytes, int] = {}
+    atoms = [
+        known.setdefault(own.tobytes(), len(known)) if own.any() else -1
+        for own in inside.reshape(len(selections), math.prod(shape)).T
+    ]
+    holds = [np.frombuffer(own, np.bool_) for own in known]
+    by_selection = np.array(holds, np.bool_).reshape(len(known), len(selections)).T
+    return np.array(atoms, np.intp).reshape(shape), dict(zip(selections, by_selection, strict=True))
 
 
-def _layers(group: Iterable[_Wanted], atoms: Sequence[Atom]) -> list[list[_Wanted]]:
+def _layers(group: Iterable[_Wanted], holds: Mapping[Selection, Bools]) -> list[list[_Wanted]]:
     """Part what is wanted so that within a layer no event is in two selections: sets do not add up."""
-    layers: list[tuple[dict[Selection, frozenset[Atom]], list[_Wanted]]] = []
+    layers: list[dict[Selection, list[_Wanted]]] = []
     for one in group:
-        own = frozenset(atom for atom in atoms if _holds(one.selection, atom))
-        for selections, layer in layers:
-            if one.selection in selections or all(own.isdisjoint(other) for other in selections.values()):
-                selections[one.selection] = own
-                layer.append(one)
+        own = holds[one.selection]
+        for layer in layers:
+            if one.selection in layer or not any((own & holds[other]).any() for other in layer):
                 break
         else:
-            layers.append(({one.selection: own}, [one]))
-    return [layer for _, layer in layers]
+            layers.append(layer := {})
+        layer.setdefault(one.selection, []).append(one)
+    return [[one for same in layer.values() for one in same] for layer in layers]
 
 
 def _term(
-    measure: Measure, half_life: float, group: Sequence[_Wanted], atoms: Sequence[Atom], edges: int
+    measure: Measure,
+    half_life: float,
+    group: Sequence[_Wanted],
+    holds: Mapping[Selection, Bools],
+    edges: Sequence[int],
 ) -> Term:
     """Give atoms that always go together one column, and find the places that make up each target."""
-    signatures = [tuple(_holds(one.selection, atom) for one in group) for atom in atoms]
+    signatures = [tuple(own) for own in np.array([holds[one.selection] for one in group]).T]
     columns = {s: j for j, s in enumerate(dict.fromkeys(s for s in signatures if any(s)))}
-    buckets = edges + 1 if any(one.edge < edges for one in group) else 1
-    places = [
-        [j * buckets + min(one.edge, buckets - 1) for s, j in columns.items() if s[i]]
-        for i, one in enumerate(group)
-    ]
+    buckets = 1 if all(one.window is None for one in group) else len(edges) + 1
+    bucket = [buckets - 1 if one.window is None else edges.index(one.window) for one in group]
+    places = [[j * buckets + bucket[i] for s, j in columns.items() if s[i]] for i in range(len(group))]
     sizes = [len(own) for own in places]
     return Term(
         measure=measure,
