@@ -1,8 +1,6 @@
 """Trees as tables: LightGBM trains, a `Forest` serves its margins and exact SHAP values with NumPy alone."""
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leadscore.errors import LeadScoreError, ModelError, explain
+from leadscore.errors import ModelError, explain
+from leadscore.files import pack_arrays, unpack_arrays
 from leadscore.models.matrix import Bools, Column, Floats
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -196,13 +195,7 @@ class Forest:
         columns = json.dumps([column.to_dict() for column in self.columns]).encode()
         arrays = {"columns": np.frombuffer(columns, np.uint8)}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            for name, array in arrays.items():
-                member = io.BytesIO()
-                np.lib.format.write_array(member, array, allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-        return {"forest.npz": packed.getvalue()}
+        return {"forest.npz": pack_arrays(arrays)}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Forest":
@@ -214,20 +207,12 @@ class Forest:
             The file is absent, or does not hold a forest.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(files["forest.npz"])) as archive:
-                members = archive.infolist()
-                names = sorted(member.filename for member in members)
-                if names != sorted(f"{name}.npy" for name in ("columns", *_ARRAYS)):
-                    raise _unreadable("other arrays")
-                if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                    raise _unreadable("compressed arrays")
-                read = {member.filename[:-4]: archive.read(member) for member in members}
-            columns = json.loads(_array("columns", read.pop("columns"), np.uint8).tobytes())
-            arrays = {name: _array(name, read[name], dtype) for name, dtype in _ARRAYS.items()}
-        except LeadScoreError:
-            raise
-        except Exception:  # the parsers of zip, npy and JSON fail in many ways; all of them mean this
+            arrays = unpack_arrays(files["forest.npz"])
+            columns = json.loads(arrays.pop("columns").tobytes())
+        except (KeyError, ValueError, RecursionError):
             raise _unreadable("none") from None
+        if set(arrays) != set(_ARRAYS):
+            raise _unreadable("other arrays")
         if not isinstance(columns, list):
             raise _unreadable("no list of columns")
         return cls(tuple(Column.from_dict(column) for column in columns), **arrays)
@@ -594,17 +579,6 @@ _MOST_ROWS = 1 << 52
 
 def _within(values: NDArray[Any], low: int, high: int) -> bool:
     return not len(values) or bool(values.min() >= low and values.max() <= high)
-
-
-def _array(name: str, member: bytes, dtype: type[np.generic]) -> NDArray[Any]:
-    """Read one .npy member without letting its header reserve memory that the bytes do not fill."""
-    data = io.BytesIO(member)
-    version = np.lib.format.read_magic(data)
-    shape, _, found = np.lib.format.read_array_header_1_0(data)
-    body = member[data.tell() :]
-    if version != (1, 0) or found != dtype or len(shape) != 1 or shape[0] * found.itemsize != len(body):
-        raise _unreadable(f"{name} of another shape or type")
-    return np.frombuffer(body, dtype)
 
 
 def _unreadable(found: str) -> ModelError:
