@@ -105,6 +105,64 @@ PRICING = {"event": "page_view", "content": "/pricing"}
             1.0,
             "Page views: 6 different contents so far; a typical lead has 1",
         ),
+        (
+            E("ratio", "email_click", per="email_open"),
+            0.25,
+            0.1,
+            "E-mail clicks per e-mail open so far: 0.25; a typical lead has 0.1",
+        ),
+        (
+            E("ratio", "email_open", per="email_sent", window=30, channel="newsletter"),
+            None,
+            0.5,
+            "E-mail opens via newsletter per e-mail sent not known: no e-mail sent in the last 30 days; "
+            "a typical lead has 0.5",
+        ),
+        (
+            E("trend", "page_view"),
+            2.5,
+            -0.25,
+            "Page views in the last 7 days: 2.5 more than in an average week of the 28 days before; "
+            "a typical lead has 0.25 fewer",
+        ),
+        (
+            E("trend", "email_opened", window=1),
+            -0.5,
+            0.0,
+            "E-mail opened in the last day: 0.5 fewer than in an average day of the 4 days before; "
+            "a typical lead has as many",
+        ),
+        (
+            E("trend", None, window=3),
+            0.0,
+            0.0,
+            "Activities of any kind in the last 3 days: as many as in an average 3 days of the 12 days "
+            "before; a typical lead has the same",
+        ),
+        (
+            E("count", "page_view", contents=("/pricing", "/plans"), label="pricing pages"),
+            4.0,
+            0.0,
+            "4 page views of pricing pages so far; a typical lead has 0",
+        ),
+        (
+            E("count", "email_sent", contents=("a", "b"), label="offers", window=7),
+            1.0,
+            0.0,
+            "E-mail sent (offers) once in the last 7 days; a typical lead has 0",
+        ),
+        (
+            E("count", None, channel="Google Ads"),
+            1.0,
+            0.0,
+            "1 activity of any kind via “Google Ads” so far; a typical lead has 0",
+        ),
+        (
+            E("recency", "page_view", content="/pricing", channel="ads"),
+            3.0,
+            None,
+            "Last page view of /pricing via ads 3 days ago; a typical lead has none",
+        ),
         (A("number", "company_size"), 250.0, 40.0, "Company size: 250; a typical lead has 40"),
         (A("number", "Total Visits"), 3.0, None, "Total Visits: 3"),
         (A("number", "company_size"), None, None, "Company size not given"),
@@ -136,6 +194,8 @@ EVENTS = [
     "sum",
     "decayed_sum",
     "mean",
+    "ratio",
+    "trend",
     "recency",
     "first_seen",
     "active_days",
@@ -144,11 +204,20 @@ EVENTS = [
 words = st.text(max_size=40)
 features = st.one_of(
     st.builds(
-        lambda aggregate, event, content: EventFeature(
-            aggregate, event, content=content, half_life=7.0 if aggregate.startswith("decayed") else None
+        lambda aggregate, event, content, group, channel: EventFeature(
+            aggregate,
+            event,
+            half_life=7.0 if aggregate.startswith("decayed") else None,
+            content=None if group else content,
+            contents=("a", "b") if group else None,
+            label=group or None,
+            channel=channel,
+            per=event if aggregate == "ratio" else None,
         ),
         st.sampled_from(EVENTS),
         words,
+        words | st.none(),
+        words | st.none(),
         words | st.none(),
     ),
     st.builds(lambda field, level: AttributeFeature("category", field, levels=(level,)), words, words),
@@ -162,7 +231,7 @@ def test_whatever_the_words_a_sentence_is_one_clean_line(feature, value, typical
         value = None
     for text in (sentence(feature, value, typical), label(feature)):
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", text)
-        assert len(text) < 400
+        assert len(text) < 600
         assert text.encode()
         assert "because" not in text.replace(clean(getattr(feature, "event", "") or ""), "")
 
@@ -179,6 +248,9 @@ def test_columns_of_one_concept_share_a_label():
         == label(EventFeature("recency", "page_view"))
         == "Page views"
     )
+    by_channel = EventFeature("ratio", "page_view", per="email_open", channel="ads")
+    assert label(by_channel) == label(EventFeature("count", "page_view", channel="ads"))
+    assert label(by_channel) == "Page views via ads"
     assert label(AttributeFeature("seniority", "job_title")) == label(
         AttributeFeature("department", "job_title")
     )

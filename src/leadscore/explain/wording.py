@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from leadscore.errors import shown
-from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.features.declare import BEFORE, WEEK, AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
 Value: TypeAlias = float | str | None
@@ -33,6 +33,10 @@ class _Noun:
         if self.many is None:
             return f"{self.one} once" if count == 1 else f"{self.one} {number(count)} times"
         return f"{number(count)} {self.one if count == 1 else self.many}"
+
+    def followed(self, tail: str) -> "_Noun":
+        """Narrow it: "page views of /pricing"."""
+        return _Noun(f"{self.one} {tail}", self.many and f"{self.many} {tail}")
 
     @property
     def any(self) -> str:
@@ -216,6 +220,23 @@ def _mean(feature: EventFeature, value: float | None, typical: float | None) -> 
     return _worth(feature, value, typical, "average value of")
 
 
+def _ratio(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    per = _named(feature.per or "").one
+    what = f"{_noun(feature).any} per {per}"
+    if value is None:
+        return f"{what} not known: no {per}{_when(feature)}{_beside(None, typical, number)}"
+    return f"{what}{_when(feature)}: {number(value)}{_beside(value, typical, number)}"
+
+
+def _trend(feature: EventFeature, value: float | None, typical: float | None) -> str:
+    window = feature.window or WEEK
+    usual = f"an average {'week' if window == WEEK else days(window).removeprefix('1 ')}"
+    before = f"{usual} of the {days(BEFORE * window)} before"
+    change = value or 0.0
+    than = f"as many as in {before}" if change == 0 else f"{_more(change)} than in {before}"
+    return f"{_noun(feature).any}{_when(feature)}: {than}{_beside(change, typical, _more)}"
+
+
 def _recency(feature: EventFeature, value: float | None, typical: float | None) -> str:
     return _ago(feature, value, typical, "last")
 
@@ -260,6 +281,10 @@ def _ago(feature: EventFeature, value: float | None, typical: float | None, whic
     return f"{which} {noun} {days(value)} ago{other}"
 
 
+def _more(change: float) -> str:
+    return "as many" if change == 0 else f"{number(abs(change))} {'more' if change > 0 else 'fewer'}"
+
+
 def _when(feature: EventFeature) -> str:
     """Say the window; a decayed amount has none, and none is all history."""
     if feature.window is None:
@@ -268,20 +293,31 @@ def _when(feature: EventFeature) -> str:
 
 
 def _noun(feature: EventFeature) -> _Noun:
-    if feature.event is None:
-        return _OVERALL[feature.family]
-    words = re.split(r"[ _-]+", feature.event)
+    noun = (
+        _narrowed(_named(feature.event), feature) if feature.event is not None else _OVERALL[feature.family]
+    )
+    return noun if feature.channel is None else noun.followed(f"via {_quoted(feature.channel)}")
+
+
+def _named(event: str) -> _Noun:
+    words = re.split(r"[ _-]+", event)
     if not all(re.fullmatch(r"[A-Za-z]?[a-z]+", word) for word in words):
-        noun = _Noun(f"“{clean(feature.event)}”", None)  # a code: it stays as it is
-    else:
-        words = ["e-mail" if word.lower() == "email" else word.lower() for word in words]
-        noun = _Noun(" ".join(words), None if words[-1].endswith(("ed", "sent")) else _plural(" ".join(words)))
-    if feature.content is None:
+        return _Noun(f"“{clean(event)}”", None)  # a code: it stays as it is
+    words = ["e-mail" if word.lower() == "email" else word.lower() for word in words]
+    return _Noun(" ".join(words), None if words[-1].endswith(("ed", "sent")) else _plural(" ".join(words)))
+
+
+def _narrowed(noun: _Noun, feature: EventFeature) -> _Noun:
+    content = _quoted(feature.content) if feature.content is not None else clean(feature.label or "")
+    if not content:
         return noun
-    content = clean(feature.content)
-    quoted = content if re.fullmatch(r"[\w/.#?=&%~+-]+", content) else f"“{content}”"
-    tail = f" {_LINKS.get(words[-1], 'of')} {quoted}" if noun.many else f" ({quoted})"
-    return _Noun(noun.one + tail, noun.many + tail if noun.many else None)
+    last = re.split(r"[ -]+", noun.one)[-1]
+    return noun.followed(f"{_LINKS.get(last, 'of')} {content}" if noun.many else f"({content})")
+
+
+def _quoted(word: str) -> str:
+    word = clean(word)
+    return word if re.fullmatch(r"[\w/.#?=&%~+-]+", word) else f"“{word}”"
 
 
 def _plural(noun: str) -> str:
@@ -296,6 +332,8 @@ _EVENTS: Final[Mapping[str, Callable[[EventFeature, float | None, float | None],
     "sum": _sum,
     "decayed_sum": _decayed_sum,
     "mean": _mean,
+    "ratio": _ratio,
+    "trend": _trend,
     "recency": _recency,
     "first_seen": _first_seen,
     "active_days": _active_days,
