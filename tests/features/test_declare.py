@@ -281,7 +281,7 @@ def test_events_of_enough_leads():
         *(f"once_{what}" for what in ("count", "decayed_14d", "recency")),
         "engagement_count",
         *(f"engagement_{what}_{days}d" for days in (7, 30, 90) for what in ("count", "active_days")),
-        *(f"engagement_{what}" for what in ("decayed_14d", "recency", "active_days")),
+        *(f"engagement_{what}" for what in ("decayed_14d", "trend_7d", "recency", "active_days")),
     ]
     assert {f.event: f.family for f in found if isinstance(f, EventFeature) and f.event} == {
         "often": "engagement",

@@ -27,6 +27,20 @@ _RARE_TYPE = 0.005  # share of leads below which an event type, or a content, is
 _REPEATED = 1.2  # events for each lead that has any: below this, recency says it all
 _RARE_LEVEL = (20, 0.002)  # a level is rare below this many leads, or below this share of them
 
+# What is divided by what, of event types that differ in this last or first word alone: "email_click" and
+# "email_open", "Mail Clicked" and "Mail Opened".
+_RATIOS = (("click", "open"), ("open", "sent"), ("bounce", "sent"))
+_FORMS: Mapping[str, str] = {
+    form: verb
+    for verb, forms in {
+        "click": "click clicks clicked",
+        "open": "open opens opened",
+        "sent": "sent send sends",
+        "bounce": "bounce bounces bounced",
+    }.items()
+    for form in forms.split()
+}
+
 # What each aggregate of events may be narrowed by, and how its name reads.
 _EVENT_AGGREGATES: Mapping[str, tuple[str, str]] = {
     "count": ("window", "count"),
@@ -387,9 +401,12 @@ def declare(
 
     Events, for each type that at least 0.5 % of leads have: its count, decayed count and recency; sum and
     mean of its values; counts of its most frequent contents; and where leads have it repeatedly, counts in
-    windows, active days and distinct contents. Then some of these over all types of a family. Beyond 150 the
-    least telling are left out: first days and contents, then windows, each of the rarest types first. Of two
-    whose names would be equal, the more frequent stays.
+    windows, active days and distinct contents. Clicks for each open, opens and bounces for each mail sent,
+    where the names of two types say so, as `email_click` and `email_open` do. Then some of these over all
+    types of a family, with the trend of the last week; and count and recency of the engagement by channel,
+    for channels that a type shares with others, since any other says no more than the type. Beyond 150 the
+    least telling are left out: first days, contents and channels, then windows and ratios, each of the rarest
+    types first. Of two whose names would be equal, the more frequent stays.
 
     Parameters
     ----------
@@ -542,13 +559,14 @@ class _Seen(NamedTuple):
     repeated: frozenset[str]  # types that leads have more than once
     valued: dict[str, float]
     contents: dict[str, dict[str, float]]
+    channels: dict[str, float]  # of the engagement, where a type comes by several
     families: dict[str, str]
 
     @classmethod
     def of(cls, tables: Tables, roles: Roles) -> "_Seen":
         events, leads = tables.events, max(1, len(tables.lead_id))
         if events is None:
-            return cls({}, frozenset(), {}, {}, {})
+            return cls({}, frozenset(), {}, {}, {}, {})
         count = len(events.types)
         having = _leads_with(events.type, events.lead, count)
         share = having / leads
@@ -563,12 +581,14 @@ class _Seen(NamedTuple):
             has = np.flatnonzero(np.isfinite(events.value))
             valued = _leads_with(events.type[has], events.lead[has], count) / leads
         families = {name: "operations" if name in roles.operations else "engagement" for name in types}
-        contents = {} if events.content is None else _contents(events, events.content, leads)
+        contents = _shares(events, events.content, leads)
+        channels = _shares(events, events.channel, leads)
         return cls(
             types,
             frozenset(name for name, more in zip(events.types, often, strict=True) if more),
             dict(zip(events.types, valued.tolist(), strict=True)),
-            contents,
+            {name: _most(parts) if len(parts) > 1 else {} for name, parts in contents.items()},
+            _shared({name: parts for name, parts in channels.items() if families.get(name) == "engagement"}),
             families,
         )
 
@@ -576,23 +596,32 @@ class _Seen(NamedTuple):
         return tuple(sorted(name for name, own in self.families.items() if own == family))
 
 
-def _contents(events: Events, content: Coded, leads: int) -> dict[str, dict[str, float]]:
-    """Find the most frequent contents of each type, unless it only ever has one."""
-    words = content.words
-    has = np.flatnonzero(content.codes >= 0)
-    if not len(has):
+def _shares(events: Events, coded: Coded | None, leads: int) -> dict[str, dict[str, float]]:
+    """Find what share of leads have had an event of each type with each word."""
+    if coded is None:
         return {}
-    code = events.type[has].astype(np.int64) * len(words) + content.codes[has]
+    words = coded.words
+    has = np.flatnonzero(coded.codes >= 0)
+    code = events.type[has].astype(np.int64) * len(words) + coded.codes[has]
     pairs, dense = np.unique(code, return_inverse=True)
     share = _leads_with(dense, events.lead[has], len(pairs)) / leads
     found: dict[str, dict[str, float]] = {}
     for pair, part in zip(pairs.tolist(), share.tolist(), strict=True):
         found.setdefault(events.types[pair // len(words)], {})[words[pair % len(words)]] = part
-    frequent = {}
-    for name, parts in found.items():
-        most = sorted(parts.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_CONTENTS]
-        frequent[name] = {word: part for word, part in most if part >= _RARE_TYPE} if len(parts) > 1 else {}
-    return frequent
+    return found
+
+
+def _most(parts: Mapping[str, float]) -> dict[str, float]:
+    """Keep the most frequent words."""
+    most = sorted(parts.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_CONTENTS]
+    return {word: part for word, part in most if part >= _RARE_TYPE}
+
+
+def _shared(channels: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Keep the most frequent channels that some type does not have for itself."""
+    several = [most for parts in channels.values() if len(most := _most(parts)) > 1]
+    words = dict.fromkeys(word for parts in several for word in parts)
+    return _most({word: max(parts.get(word, 0.0) for parts in several) for word in words})
 
 
 def _leads_with(code: Codes, lead: Ints, size: int) -> Ints:
@@ -620,28 +649,39 @@ def _candidates(
 ) -> Iterator[tuple[int, float, EventFeature]]:
     """Give (tier, share of leads, feature): tier 0 goes last when there are too many."""
     for name, share in frequent.items():
-        family = seen.families[name]
-        yield 0, share, EventFeature("count", name, family=family)
-        for days in roles.half_lives:
-            yield 0, share, EventFeature("decayed_count", name, half_life=days, family=family)
-        yield 0, share, EventFeature("recency", name, family=family)
-        for days in roles.windows if name in seen.repeated else ():
-            yield 1, share, EventFeature("count", name, window=days, family=family)
-        if seen.valued[name] >= _RARE_TYPE:
-            yield 1, seen.valued[name], EventFeature("sum", name, family=family)
-            yield 1, seen.valued[name], EventFeature("mean", name, family=family)
-        contents = seen.contents.get(name, {})
-        for word, part in contents.items():
-            yield 2, part, EventFeature("count", name, content=word, family=family)
-        if contents and name in seen.repeated:
-            yield 3, share, EventFeature("distinct_contents", name, family=family)
-        if name in seen.repeated:
-            yield 3, share, EventFeature("active_days", name, family=family)
+        yield from _of_type(name, share, seen, roles)
+    for name, per in _ratios(frequent):
+        share = min(frequent[name], frequent[per])
+        yield 1, share, EventFeature("ratio", name, per=per, family=seen.families[name])
+    for channel, share in seen.channels.items():
+        for aggregate in ("count", "recency"):
+            types = seen.types_of("engagement")
+            yield 3, share, EventFeature(aggregate, None, channel=channel, types=types)
     for family in FAMILIES:
         types = seen.types_of(family)
         if len(types) > 1:
             for feature in _overall(roles):
                 yield 0, 1.0, replace(feature, family=family, types=types)
+
+
+def _of_type(name: str, share: float, seen: _Seen, roles: Roles) -> Iterator[tuple[int, float, EventFeature]]:
+    family = seen.families[name]
+    yield 0, share, EventFeature("count", name, family=family)
+    for days in roles.half_lives:
+        yield 0, share, EventFeature("decayed_count", name, half_life=days, family=family)
+    yield 0, share, EventFeature("recency", name, family=family)
+    for days in roles.windows if name in seen.repeated else ():
+        yield 1, share, EventFeature("count", name, window=days, family=family)
+    if seen.valued[name] >= _RARE_TYPE:
+        yield 1, seen.valued[name], EventFeature("sum", name, family=family)
+        yield 1, seen.valued[name], EventFeature("mean", name, family=family)
+    contents = seen.contents.get(name, {})
+    for word, part in contents.items():
+        yield 2, part, EventFeature("count", name, content=word, family=family)
+    if contents and name in seen.repeated:
+        yield 3, share, EventFeature("distinct_contents", name, family=family)
+    if name in seen.repeated:
+        yield 3, share, EventFeature("active_days", name, family=family)
 
 
 def _overall(roles: Roles) -> Iterator[EventFeature]:
@@ -651,8 +691,23 @@ def _overall(roles: Roles) -> Iterator[EventFeature]:
         yield EventFeature("active_days", None, window=days)
     for days in roles.half_lives:
         yield EventFeature("decayed_count", None, half_life=days)
+    yield EventFeature("trend", None)
     yield EventFeature("recency", None)
     yield EventFeature("active_days", None)
+
+
+def _ratios(types: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pair event types where the one follows from the other, by their names."""
+    named: dict[tuple[str, ...], str] = {}
+    for name in types:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).lower().split()
+        for verb_first in ([*words[-1:], *words[:-1]], words):
+            if verb_first and verb_first[0] in _FORMS:
+                named.setdefault((_FORMS[verb_first[0]], *verb_first[1:]), name)
+    for verb, per in _RATIOS:
+        for (own, *about), name in named.items():
+            if own == verb and (per, *about) in named:
+                yield name, named[per, *about]
 
 
 # ------------------------------------------------------------------------------------------------------ words
