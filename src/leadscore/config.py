@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from leadscore.data.tables import ROW_NUMBER, Contract, EventColumns, OutcomeColumns
+from leadscore.data.tables import (
+    ROW_NUMBER,
+    Contract,
+    EventColumns,
+    HistoryColumns,
+    Identity,
+    OutcomeColumns,
+)
 from leadscore.errors import ConfigError, LeadScoreError, UsageError, explain, nearest, shown
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature, Roles
 from leadscore.models.conditions import Condition
@@ -18,6 +25,7 @@ from leadscore.policy.policy import Rule
 from leadscore.project import Files, Project, SimulatedWorld, Target
 
 _ROW_NUMBER = "row number"  # how a person writes ROW_NUMBER
+_TABLES = ("leads", "events", "outcomes", "history")
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 
 
@@ -72,6 +80,7 @@ class _Leads(_Section):
     timezone: str | None = None
     lead_id: str = "lead_id"
     created_at: str | None = None
+    visitor_id: str | None = None
     order_by: str | None = None
     target: _Target | None = None
     missing: list[Word] = []
@@ -89,6 +98,7 @@ class _Events(_Section):
     created_at: str | None = None
     occurred_at: str = "occurred_at"
     event_type: str = "event_type"
+    event_id: str | None = None
     recorded_at: str | None = None
     visitor_id: str | None = None
     channel: str | None = None
@@ -111,6 +121,28 @@ class _Outcomes(_Section):
     reason: str | None = None
     revenue: str | None = None
     stages: dict[Word, Literal["won", "lost", "disqualified", "accepted", "handed_over"]]
+
+
+class _History(_Section):
+    path: Path | None = None
+    lead_id: str = "lead_id"
+    field: str = "field"
+    value: str = "value"
+    changed_at: str = "changed_at"
+
+
+class _Identity(_Section):
+    merge: bool = False
+    email: list[str] = []
+    phone: list[str] = []
+    keep_apart: list[list[Word]] = []
+
+    @model_validator(mode="after")
+    def _apart_from_what(self) -> "_Identity":
+        if self.keep_apart and not self.merge:
+            do = "set it, or remove keep_apart"
+            raise ValueError(explain("merge: true beside keep_apart", "none", do))
+        return self
 
 
 class _World(_Section):
@@ -226,6 +258,8 @@ class _Project(_Section):
     leads: _Leads | None = None
     events: _Events | None = None
     outcomes: _Outcomes | None = None
+    history: _History | None = None
+    identity: _Identity = _Identity()
     exclude: dict[str, str] = {}
     allow: dict[str, str] = {}
     families: _Families = _Families()
@@ -347,8 +381,8 @@ def _project(read: _Project, folder: Path) -> Project:
         keep_levels=_keep_levels(lines),
         exclude=read.exclude,
         allow=read.allow,
-        email=tuple(leads.email),
-        phone=tuple(leads.phone),
+        email=_same_person(read)["email"],
+        phone=_same_person(read)["phone"],
         horizon=None if contract.target is not None else read.label.horizon,
         ages=tuple(read.label.ages),
         split=read.evaluation.split,
@@ -486,7 +520,20 @@ def _contract(read: _Project) -> Contract:
         field_missing={} if log else {field: tuple(words) for field, words in leads.field_missing.items()},
         kinds={} if log else dict(leads.kinds),
         ignore=() if log else tuple(leads.ignore),
+        visitor_id=leads.visitor_id,
+        history=HistoryColumns(**_named(read.history, HistoryColumns)) if read.history else None,
+        identity=Identity(**_same_person(read), keep_apart=tuple(map(tuple, read.identity.keep_apart)))
+        if read.identity.merge
+        else None,
     )
+
+
+def _same_person(read: _Project) -> dict[str, tuple[str, ...]]:
+    """Name the fields that tell persons apart: those under identity, or else those under leads."""
+    leads, own = read.leads or _Leads(), read.identity
+    if own.email or own.phone:
+        return {"email": tuple(own.email), "phone": tuple(own.phone)}
+    return {"email": tuple(leads.email), "phone": tuple(leads.phone)}
 
 
 def _named(section: BaseModel, columns: type[Any]) -> dict[str, Any]:
@@ -503,10 +550,10 @@ def _source(read: _Project, folder: Path) -> Files | SimulatedWorld:
         return SimulatedWorld(read.simulate.leads, read.simulate.seed)
     paths = {
         name: folder / section.path
-        for name, section in (("leads", read.leads), ("events", read.events), ("outcomes", read.outcomes))
-        if section is not None and section.path is not None
+        for name in _TABLES
+        if (section := getattr(read, name)) is not None and section.path is not None
     }
-    for name in ("leads", "events", "outcomes"):
+    for name in _TABLES:
         if getattr(read, name) is not None and name not in paths:
             raise UsageError(explain(f"{name}.path", "none", "say where the file is"))
     return Files(**paths)

@@ -18,6 +18,7 @@ class Files:
     leads: Path | None = None
     events: Path | None = None
     outcomes: Path | None = None
+    history: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def read(project: Project) -> Tables:
         source = project.source
         leads = source.events if project.contract.event_log else source.leads
         events = None if project.contract.event_log else source.events
-        return read_tables(project.contract, leads, events, source.outcomes, training=True)
+        return read_tables(project.contract, leads, events, source.outcomes, source.history, training=True)
     world = simulate(project.source.leads, seed=project.source.seed)
     return read_tables(project.contract, world.leads, world.events, world.outcomes, training=True)
 

@@ -271,6 +271,15 @@ def coded(column: pa.Array, missing: Sequence[str] = ()) -> Coded:
     return Coded(np.array([place.get(value, -1) for value in word], np.int32)[raw], tuple(words))
 
 
+def ranks(values: pa.Array) -> Array:
+    """Give numbers that sort as the values of an attribute do; those of null mean nothing."""
+    if pa.types.is_string(values.type):
+        return coded(values).codes
+    if pa.types.is_floating(values.type):
+        return np.asarray(pc.fill_null(values, 0.0))
+    return np.asarray(pc.fill_null(values.cast(pa.int64()), 0))
+
+
 def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str:
     """Say what a field is: one of `contract.KINDS`.
 

@@ -20,6 +20,8 @@ KINDS = ("number", "category", "time", "text")
 STAGES = ("won", "lost", "disqualified", "accepted", "handed_over")
 ROW_NUMBER = "(row number)"
 """Stands for the row's place in the table where a contract names a column: a table without ids or dates."""
+OTHER_TYPE = "(other)"
+"""The type, in scoring, of every event whose own type the model never saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class EventColumns:
         When it became known, if later than it occurred.
     channel, content, campaign, value
         What else is known of an event.
+    event_id
+        Its number: of several rows with the same one, the first that was known is the event.
     """
 
     occurred_at: str = "occurred_at"
@@ -49,6 +53,7 @@ class EventColumns:
     content: str | None = None
     campaign: str | None = None
     value: str | None = None
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,48 @@ class OutcomeColumns:
 
     def __post_init__(self) -> None:
         _one_of(self.stages, STAGES, "outcomes.stages")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryColumns:
+    """The columns of the attribute history, one row a change, by the names that the project uses.
+
+    Parameters
+    ----------
+    field, value
+        Which column of the leads table took which value; an empty value: it was emptied.
+    changed_at
+        When. A moment at or before it does not see the change.
+    lead_id
+        Whose it was; None: the column is called as in the leads table.
+    """
+
+    field: str = "field"
+    value: str = "value"
+    changed_at: str = "changed_at"
+    lead_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which leads are one person, and count as one lead.
+
+    Parameters
+    ----------
+    email, phone
+        Attributes: leads that share an address or a number, directly or through others, are one.
+    keep_apart
+        Ids, as text: those of an entry are never one; an entry of a single id keeps that lead by itself.
+    """
+
+    email: tuple[str, ...] = ()
+    phone: tuple[str, ...] = ()
+    keep_apart: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.email or self.phone):
+            do = "name fields under identity.email or identity.phone"
+            raise ConfigError(explain("fields that tell persons apart", "none", do))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +157,15 @@ class Contract:
         Field to one of `KINDS`; what is not named is inferred in training. A saved model names all it uses.
     ignore
         Columns that are not read.
+    visitor_id
+        Column of the leads table that says which visitor the lead was before it came in; needs
+        ``events.visitor_id``, and is known from `created_at` on.
+    history
+        The columns of the attribute history.
+    identity
+        Which leads count as one; None: each stands for itself.
+    event_types
+        Event types that the model was trained with; in scoring any other counts as `OTHER_TYPE`. Empty: all.
 
     Examples
     --------
@@ -132,6 +188,10 @@ class Contract:
     field_missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
+    visitor_id: str | None = None
+    history: HistoryColumns | None = None
+    identity: Identity | None = None
+    event_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of(self.kinds, KINDS, "kinds")
@@ -149,6 +209,11 @@ class Contract:
         if self.event_log and (self.target or self.order_by):
             found = "target or order_by, which belong to a wide table"
             raise ConfigError(explain("outcome_events or outcomes beside event_log", found, "remove them"))
+        if self.visitor_id is not None and (self.events is None or self.events.visitor_id is None):
+            expected = "events.visitor_id beside the visitor_id of the leads"
+            raise ConfigError(
+                explain(expected, "none", "name the column of the events, or remove visitor_id")
+            )
         if self.timezone is not None:
             try:
                 ZoneInfo(self.timezone)
@@ -184,7 +249,7 @@ class Contract:
         True
         """
         given = dict(values)
-        for name, part in (("events", EventColumns), ("outcomes", OutcomeColumns)):
+        for name, part in _PARTS.items():
             if given.get(name) is not None:
                 given[name] = part(**_arguments(part, given[name], f"{name}."))
         return cls(**_arguments(cls, given, ""))
@@ -197,7 +262,7 @@ class Finding:
     Parameters
     ----------
     table
-        "leads", "events" or "outcomes".
+        "leads", "events", "outcomes" or "history".
     what
         The sentence, in terms of columns; it holds no value of any row.
     count
@@ -283,8 +348,27 @@ class Outcomes:
 
 
 @dataclass(frozen=True, eq=False)
+class Changes:
+    """What one attribute was from when on, as parallel arrays: by lead, then by time, one a moment.
+
+    Parameters
+    ----------
+    lead
+        Row of the lead in `Tables.leads`.
+    at
+        UTC microseconds; the value holds after it.
+    value
+        Of the type that the attribute has in `Tables.leads`; null: it was emptied.
+    """
+
+    lead: Ints
+    at: Ints
+    value: pa.Array
+
+
+@dataclass(frozen=True, eq=False)
 class Tables:
-    """Leads, events and outcomes, checked and typed.
+    """Leads, events, outcomes and attribute history, checked and typed.
 
     Parameters
     ----------
@@ -307,6 +391,9 @@ class Tables:
         Field to kind, for each column of `leads`.
     findings
         What was left out or mended.
+    history
+        Attribute to its changes; None where the project has none. A lead with a change of an attribute has it
+        as of a moment, and nothing before the first change; other leads have what `leads` says.
     """
 
     leads: pa.Table
@@ -319,6 +406,7 @@ class Tables:
     outcomes: Outcomes | None
     kinds: Mapping[str, str]
     findings: tuple[Finding, ...]
+    history: Mapping[str, Changes] | None = None
 
     @cached_property
     def end(self) -> int | None:
@@ -346,6 +434,19 @@ def _is_words(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
+# The parts of a contract that are dataclasses of their own.
+_PARTS: dict[str, type[Any]] = {
+    "events": EventColumns,
+    "outcomes": OutcomeColumns,
+    "history": HistoryColumns,
+    "identity": Identity,
+}
+
+
+def _is_part(part: type[Any]) -> tuple[str, Callable[[Any], bool], Callable[[Any], Any]]:
+    return "values by name", lambda v: v is None or isinstance(v, part), lambda v: v
+
+
 # By the type that a field declares: what a value must be, how to tell, and how to take it in from JSON.
 _SHAPES: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
     str: ("a text", lambda v: isinstance(v, str), str),
@@ -362,12 +463,12 @@ _SHAPES: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
         lambda v: isinstance(v, Mapping) and all(map(_is_words, v.values())),
         lambda v: {key: tuple(words) for key, words in v.items()},
     ),
-    EventColumns | None: ("columns by name", lambda v: v is None or isinstance(v, EventColumns), lambda v: v),
-    OutcomeColumns | None: (
-        "columns by name",
-        lambda v: v is None or isinstance(v, OutcomeColumns),
-        lambda v: v,
+    tuple[tuple[str, ...], ...]: (
+        "a list of lists of texts",
+        lambda v: isinstance(v, list | tuple) and all(map(_is_words, v)),
+        lambda v: tuple(map(tuple, v)),
     ),
+    **{part | None: _is_part(part) for part in _PARTS.values()},
 }
 
 

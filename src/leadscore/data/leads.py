@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leadscore.data.columns import Mask, coded, codes, found_in, ids, infer_kind, is_plain, mask, taken, texts
-from leadscore.data.contract import ROW_NUMBER, Array, Contract, Finding, Floats, Ints
+from leadscore.data.columns import Mask, codes, found_in, ids, infer_kind, is_plain, mask, ranks, taken, texts
+from leadscore.data.contract import ROW_NUMBER, Contract, Finding, Floats, Ints
 from leadscore.data.readers import Given, finding, missing_column
 from leadscore.data.screen import Screen
 from leadscore.errors import DataError, explain, shown
@@ -26,6 +26,7 @@ class People(NamedTuple):
     columns: dict[str, pa.Array]
     kinds: dict[str, str]
     findings: list[Finding]
+    visitor_id: pa.Array | None = None
 
 
 def leads_of_rows(contract: Contract, given: Given, log: Given | None, *, training: bool) -> People:
@@ -46,6 +47,9 @@ def leads_of_rows(contract: Contract, given: Given, log: Given | None, *, traini
     order = _order(contract, screen) if training else None
     target = _target(contract, screen) if training else None
     columns, kinds = _attributes(contract, screen, training=training)
+    visitor = None
+    if contract.visitor_id is not None:
+        visitor = ids(given.optional(contract.visitor_id, "visitor_id"), typed=given.typed)
     ok = screen.ok
     return People(
         taken(key, ok),
@@ -56,6 +60,7 @@ def leads_of_rows(contract: Contract, given: Given, log: Given | None, *, traini
         {name: taken(values, ok) for name, values in columns.items()},
         kinds,
         screen.findings,
+        None if visitor is None else taken(visitor, ok),
     )
 
 
@@ -115,7 +120,7 @@ def _least(values: Ints, owner: Ints, present: Mask, leads: int) -> Ints:
 
 def _earliest(screen: Screen, name: str, values: pa.Array, log: _Log) -> pa.Array:
     """Give each lead's first value; of several at one moment the least, whatever the order of the rows."""
-    rank = _rank(values)
+    rank = ranks(values)
     filled = log.rows[mask(values.is_valid())[log.rows]]
     at = _least(log.at, log.owner, _among(filled, len(rank)), log.leads)
     ties = filled[log.at[filled] == at[log.owner[filled]]]
@@ -127,15 +132,6 @@ def _earliest(screen: Screen, name: str, values: pa.Array, log: _Log) -> pa.Arra
     what = f"{shown(name)!r} differs from the lead's earliest value, which is the one read"
     screen.mend(_among(changed, len(rank)), what)
     return values.take(pa.array(chosen, mask=chosen < 0))
-
-
-def _rank(values: pa.Array) -> Array:
-    """Give numbers that sort as the values do."""
-    if pa.types.is_string(values.type):
-        return coded(values).codes
-    if pa.types.is_floating(values.type):
-        return np.asarray(pc.fill_null(values, 0.0))
-    return np.asarray(pc.fill_null(values.cast(pa.int64()), 0))
 
 
 def _among(rows: Ints, n: int) -> Mask:
@@ -213,8 +209,8 @@ def _attributes(
     else:
         if training:
             _refuse_unknown_names(contract, given)
-        reserved = _reserved(contract)
-        names = [name for name in given.columns if name not in reserved]
+        others = reserved(contract)
+        names = [name for name in given.columns if name not in others]
     columns: dict[str, pa.Array] = {}
     kinds: dict[str, str] = {}
     for name in names:
@@ -230,10 +226,10 @@ def _attributes(
     return columns, kinds
 
 
-def _reserved(contract: Contract) -> set[str | None]:
+def reserved(contract: Contract) -> set[str | None]:
     """Name the columns of the leads table that are no attributes."""
     log = contract.event_columns.values() if contract.event_log else ()
-    named = (contract.lead_id, contract.created_at, contract.order_by, contract.target)
+    named = (contract.lead_id, contract.created_at, contract.order_by, contract.target, contract.visitor_id)
     return {*named, *contract.ignore, *log}
 
 
@@ -241,7 +237,7 @@ def lead_columns(contract: Contract, *, training: bool) -> set[str | None] | Non
     """Name the columns of the leads table that are worth reading; None: all."""
     if training:
         return None
-    return {*_reserved(contract), *contract.kinds} if contract.kinds else None
+    return {*reserved(contract), *contract.kinds} if contract.kinds else None
 
 
 def _refuse_unknown_names(contract: Contract, given: Given) -> None:

@@ -32,7 +32,7 @@ class Given:
     Parameters
     ----------
     name
-        "leads", "events" or "outcomes": how messages call it.
+        "leads", "events", "outcomes" or "history": how messages call it.
     table
         Its columns, untyped where the source has no types.
     rows

@@ -8,31 +8,40 @@ import pyarrow as pa
 
 from leadscore.data.contract import (
     KINDS,
+    OTHER_TYPE,
     ROW_NUMBER,
     STAGES,
+    Changes,
     Coded,
     Contract,
     EventColumns,
     Events,
     Finding,
+    HistoryColumns,
+    Identity,
     OutcomeColumns,
     Outcomes,
     Tables,
 )
 from leadscore.data.happenings import joined, read_events, read_outcomes
-from leadscore.data.leads import lead_columns, leads_of_log, leads_of_rows
+from leadscore.data.history import read_history
+from leadscore.data.leads import lead_columns, leads_of_log, leads_of_rows, reserved
 from leadscore.data.readers import Given, missing_column, read_given
 from leadscore.errors import DataError, UsageError, explain
 
 __all__ = [
     "KINDS",
+    "OTHER_TYPE",
     "ROW_NUMBER",
     "STAGES",
+    "Changes",
     "Coded",
     "Contract",
     "EventColumns",
     "Events",
     "Finding",
+    "HistoryColumns",
+    "Identity",
     "OutcomeColumns",
     "Outcomes",
     "Tables",
@@ -45,6 +54,7 @@ def read_tables(
     leads: object,
     events: object = None,
     outcomes: object = None,
+    history: object = None,
     *,
     training: bool,
 ) -> Tables:
@@ -54,13 +64,13 @@ def read_tables(
     ----------
     contract
         How the tables read.
-    leads, events, outcomes
+    leads, events, outcomes, history
         Each the path of a CSV (also .gz) or Parquet file, anything with an Arrow C stream (pandas, Polars,
         PyArrow, DuckDB), or a list of dicts, where an absent key is a missing value. With
         ``contract.event_log``, `leads` is the log and `events` may be left out; or `leads` has one row a lead
         and `events` is the log.
     training
-        True: target and outcomes are needed, and kinds that the contract leaves open are inferred.
+        True: target, outcomes and history are needed, and kinds that the contract leaves open are inferred.
         False: `order_by` and `target` are not read; where the contract names kinds, exactly those fields are.
 
     Returns
@@ -88,7 +98,7 @@ def read_tables(
     >>> tables.lead_id, tables.leads.to_pydict(), tables.events.types
     (array([7]), {'staff': [12.0]}, ('visit',))
     """
-    _refuse_mismatch(contract, events, outcomes, training=training)
+    _refuse_mismatch(contract, events, outcomes, history, training=training)
     given = read_given(leads, "leads", contract.delimiter, lead_columns(contract, training=training))
     is_log = contract.event_log and contract.event_columns["event_type"] in given.columns
     shared = is_log and (events is None or _same(leads, events))
@@ -106,6 +116,12 @@ def read_tables(
     if outcomes is not None and contract.outcomes is not None:
         told = read_outcomes(contract, contract.outcomes, outcomes, people.lead_id, findings)
         closed = told if closed is None else joined(closed, told)
+    changes = None
+    if history is not None and contract.history is not None:
+        silent = reserved(contract) if training else None
+        changes = read_history(
+            contract, contract.history, history, people.lead_id, people.kinds, findings, silent=silent
+        )
     return Tables(
         _table(people.columns, people.lead_id),
         people.lead_id.to_numpy(zero_copy_only=False),
@@ -117,14 +133,18 @@ def read_tables(
         closed,
         people.kinds,
         tuple(findings),
+        changes,
     )
 
 
-def _refuse_mismatch(contract: Contract, events: object, outcomes: object, *, training: bool) -> None:
+def _refuse_mismatch(
+    contract: Contract, events: object, outcomes: object, history: object, *, training: bool
+) -> None:
     needs_events = contract.events is not None and not contract.event_log
     for name, given, described, needed in (
         ("events", events, contract.events is not None, needs_events),
         ("outcomes", outcomes, contract.outcomes is not None, contract.outcomes is not None),
+        ("history", history, contract.history is not None, contract.history is not None),
     ):
         if given is not None and not described:
             do = f"describe its columns under {name}"

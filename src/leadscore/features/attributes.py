@@ -1,21 +1,19 @@
 """Reads attribute features off the leads table: the fit of a lead, as far as its profile tells."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from leadscore.data.contract import Floats, Ints, Tables
+from leadscore.data.history import in_force
 from leadscore.errors import DataError, explain, nearest, shown
 from leadscore.features.declare import AttributeFeature
 from leadscore.features.plan import DAY
 from leadscore.features.words import department, email_domain_kind, seniority
-
-Codes: TypeAlias = NDArray[np.int64]
 
 # How a text is read, and whether a text that says nothing is "(other)" or missing.
 _READINGS: Mapping[str, tuple[Callable[[str], str | None], bool]] = {
@@ -25,9 +23,7 @@ _READINGS: Mapping[str, tuple[Callable[[str], str | None], bool]] = {
 }
 
 
-def attribute(
-    feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None
-) -> "Floats | pd.Categorical[str]":
+def attribute(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
     """Read one attribute feature for each row.
 
     Parameters
@@ -37,12 +33,13 @@ def attribute(
     lead : int array of shape (rows,)
         Each row's lead: its row in `tables.leads`.
     as_of : int array of shape (rows,), optional
-        Each row's moment; features that tell the time since something need it.
+        Each row's moment; features that tell the time since something need it. An attribute with a history
+        has the value that it had before the moment.
 
     Returns
     -------
-    float64 array or Categorical of shape (rows,)
-        A Categorical has `feature.categories`.
+    array of shape (rows,), float64
+        Numbers, or places in `feature.categories`; NaN where missing.
 
     Raises
     ------
@@ -53,52 +50,55 @@ def attribute(
     --------
     >>> leads = pa.table({"title": ["CEO", None, "asdf"]})
     >>> tables = Tables(leads, np.arange(3), np.arange(3), None, None, None, None, None, {}, ())
-    >>> attribute(AttributeFeature("seniority", "title"), tables, np.arange(3), None).tolist()
-    ['c_level', nan, '(other)']
+    >>> feature = AttributeFeature("seniority", "title")
+    >>> attribute(feature, tables, np.arange(3), None).tolist(), feature.categories[-1]
+    ([4.0, nan, 8.0], '(other)')
     """
     for name in feature.reads:
         if name not in tables.leads.column_names:
             found = f"a table without it{nearest(name, tables.leads.column_names)}"
             do = "give the table every column the model was trained on"
             raise DataError(explain(f"a column {shown(name)!r} in leads", found, do))
-    if feature.categories is None:
-        return _NUMBERS[feature.aggregate](feature, tables, lead, as_of)
-    read = _read_codes if feature.aggregate in _READINGS else _level_codes
-    codes = read(tables.leads[feature.field], feature)[lead]
-    return pd.Categorical.from_codes(codes, categories=pd.Index(feature.categories))
+    return _ATTRIBUTES[feature.aggregate](feature, tables, lead, as_of)
 
 
-def _level_codes(values: pa.ChunkedArray, feature: AttributeFeature) -> Codes:
+def _field(tables: Tables, name: str, lead: Ints, as_of: Ints | None) -> tuple[pa.Array, Ints]:
+    """Give all values of a field, and each row's place among them, -1 where it has none."""
+    values = tables.leads[name]
+    values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return in_force(values, None if tables.history is None else tables.history.get(name), lead, as_of)
+
+
+def _levels(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
+    values, place = _field(tables, str(feature.field), lead, as_of)
     levels = (feature.categories or ())[:-1]
-    codes = pc.fill_null(pc.index_in(values, value_set=pa.array(levels, values.type)), len(levels))
-    return _where_valid(values, codes.to_numpy())
+    code = pc.fill_null(pc.index_in(values, value_set=pa.array(levels, values.type)), len(levels))
+    return _placed(np.where(_filled(values), code.to_numpy(), np.nan), place)
 
 
-def _read_codes(values: pa.ChunkedArray, feature: AttributeFeature) -> Codes:
+def _readings(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
+    values, place = _field(tables, str(feature.field), lead, as_of)
     reading, keeps_other = _READINGS[feature.aggregate]
-    code: dict[str | None, int] = {level: i for i, level in enumerate(feature.categories or ())}
-    other = len(code) - 1
-    code[None] = other if keeps_other else -1
-    texts = pc.dictionary_encode(values.combine_chunks())
+    code: dict[str | None, float] = {level: i for i, level in enumerate(feature.categories or ())}
+    other = len(code) - 1.0
+    code[None] = other if keeps_other else np.nan
+    texts = pc.dictionary_encode(values)
     of_text = [code.get(reading(text), other) for text in texts.dictionary.to_pylist()]
-    codes: Codes = np.array([*of_text, -1])[pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)]
-    return codes
+    codes = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)
+    return _placed(np.array([*of_text, np.nan])[codes], place)
 
 
-def _where_valid(values: pa.ChunkedArray, codes: NDArray[Any]) -> Codes:
-    return np.where(pc.is_valid(values).to_numpy(), codes, -1)
-
-
-def _number(feature: AttributeFeature, tables: Tables, lead: Ints, _: Ints | None) -> Floats:
-    numbers: Floats = tables.leads[feature.field].to_numpy().astype(np.float64)[lead]
-    return numbers
+def _number(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
+    values, place = _field(tables, str(feature.field), lead, as_of)
+    return _placed(values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False), place)
 
 
 def _days_since(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
     assert as_of is not None  # noqa: S101  # a snapshot without a moment is refused before
-    times = tables.leads[feature.field]
-    since = as_of - pc.fill_null(times.cast(pa.int64()), 0).to_numpy()[lead]
-    return np.where(pc.is_valid(times).to_numpy()[lead] & (since > 0), since / DAY, np.nan)
+    values, place = _field(tables, str(feature.field), lead, as_of)
+    filled = (place >= 0) & _filled(values)[place]
+    since = as_of - pc.fill_null(values.cast(pa.int64()), 0).to_numpy()[place]
+    return np.where(filled & (since > 0), since / DAY, np.nan)
 
 
 def _lead_age(_: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
@@ -110,14 +110,34 @@ def _lead_age(_: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | Non
     return age
 
 
-def _filled_share(feature: AttributeFeature, tables: Tables, lead: Ints, _: Ints | None) -> Floats:
-    filled = sum(pc.is_valid(tables.leads[name]).to_numpy().astype(np.int64) for name in feature.fields)
-    share: Floats = np.asarray(filled)[lead] / len(feature.fields)
+def _filled_share(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
+    filled = np.zeros(len(lead), np.int64)
+    for name in feature.fields:
+        values, place = _field(tables, name, lead, as_of)
+        filled += (place >= 0) & _filled(values)[place]
+    share: Floats = filled / len(feature.fields)
     return share
 
 
-_NUMBERS: Mapping[str, Callable[[AttributeFeature, Tables, Ints, Ints | None], Floats]] = {
+def _placed(values: Floats, place: Ints) -> Floats:
+    """Give the values at some places; none at -1."""
+    taken = values[place]
+    taken[place < 0] = np.nan
+    return taken
+
+
+def _filled(values: pa.Array) -> NDArray[np.bool_]:
+    filled: NDArray[np.bool_] = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    return filled
+
+
+_Reader: TypeAlias = Callable[[AttributeFeature, Tables, Ints, Ints | None], Floats]
+_ATTRIBUTES: Mapping[str, _Reader] = {
     "number": _number,
+    "category": _levels,
+    "seniority": _readings,
+    "department": _readings,
+    "email_domain_kind": _readings,
     "days_since": _days_since,
     "lead_age": _lead_age,
     "filled_share": _filled_share,

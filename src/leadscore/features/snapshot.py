@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,8 +29,10 @@ class Snapshot:
 
     Parameters
     ----------
-    X : DataFrame
-        One column a feature: float64, or Categorical with fixed categories.
+    features : tuple of Feature
+        What the columns are.
+    matrix : array of shape (n, features), float64
+        Column-contiguous: numbers, or places in the feature's categories; NaN where missing.
     lead_id, position : array
         Each row's lead, and its row in the table that was given.
     as_of : int array or None
@@ -50,7 +53,8 @@ class Snapshot:
         Days.
     """
 
-    X: pd.DataFrame
+    features: tuple[Feature, ...]
+    matrix: Floats
     lead_id: NDArray[Any]
     position: Ints
     as_of: Ints | None
@@ -62,13 +66,30 @@ class Snapshot:
     age: Floats | None
     horizon: float | None
 
+    def __len__(self) -> int:
+        return len(self.lead_id)
+
+    @cached_property
+    def X(self) -> pd.DataFrame:  # noqa: N802  # what the field calls it
+        """The matrix as a frame: one column a feature, float64 or Categorical with fixed categories."""
+        columns = {
+            feature.name: column
+            if feature.categories is None
+            else pd.Categorical.from_codes(
+                np.where(np.isnan(column), -1, column).astype(np.int64),
+                categories=pd.Index(feature.categories),
+            )
+            for feature, column in zip(self.features, self.matrix.T, strict=True)
+        }
+        return pd.DataFrame(columns, index=range(len(self)), copy=False)
+
     def take(self, rows: Ints) -> "Snapshot":
         """Give the same for some of the rows, by their numbers."""
-        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "matrix"}
         arrays: dict[str, Any] = {
             name: part[rows] for name, part in parts.items() if isinstance(part, np.ndarray)
         }
-        return replace(self, X=self.X.iloc[rows].reset_index(drop=True), **arrays)
+        return replace(self, matrix=self.matrix.T.take(rows, axis=1).T, **arrays)
 
 
 def snapshot(tables: Tables, features: Sequence[Feature], as_of: int | Ints | None) -> Snapshot:
@@ -105,7 +126,8 @@ def snapshot(tables: Tables, features: Sequence[Feature], as_of: int | Ints | No
     elif any(_tells_time(feature) for feature in features):
         raise UsageError(explain("a moment to score as of", "none", "give as_of, as 2024-05-01T12:00:00Z"))
     return Snapshot(
-        X=_frame(tables, features, lead, moment, [slice(0, len(lead))]),
+        features=tuple(features),
+        matrix=_matrix(tables, features, lead, moment, [slice(0, len(lead))]),
         lead_id=tables.lead_id[lead],
         position=tables.position[lead],
         as_of=moment,
@@ -159,7 +181,7 @@ def training_snapshot(
     own = np.arange(len(tables.lead_id)) if group is None else group
     taken = _at_ages if tables.outcomes is not None else _with_target
     found = taken(tables, features, ages, horizon, own)
-    if not len(found.X):
+    if not len(found):
         do = "check the target" if found.as_of is None else "give leads that were open at some age"
         raise DataError(explain("leads to learn from", "none", do))
     return found
@@ -179,7 +201,8 @@ def _with_target(
     if order is None and tables.created_at is not None:
         order = tables.created_at.astype(np.float64)
     return Snapshot(
-        X=_frame(tables, features, lead, None, [slice(0, len(lead))]),
+        features=tuple(features),
+        matrix=_matrix(tables, features, lead, None, [slice(0, len(lead))]),
         lead_id=tables.lead_id[lead],
         position=tables.position[lead],
         as_of=None,
@@ -217,7 +240,8 @@ def _at_ages(
     lead, as_of = np.concatenate(leads), np.concatenate(moments)
     known_at = as_of + round(horizon * DAY)
     return Snapshot(
-        X=_frame(tables, features, lead, as_of, parts),
+        features=tuple(features),
+        matrix=_matrix(tables, features, lead, as_of, parts),
         lead_id=tables.lead_id[lead],
         position=tables.position[lead],
         as_of=as_of,
@@ -243,23 +267,20 @@ def _tells_time(feature: Feature) -> bool:
     return isinstance(feature, EventFeature) or feature.aggregate in ("days_since", "lead_age")
 
 
-def _frame(
+def _matrix(
     tables: Tables, features: Sequence[Feature], lead: Ints, as_of: Ints | None, parts: Sequence[slice]
-) -> pd.DataFrame:
-    """Build X; within each part of the rows a lead occurs at most once."""
-    of_events = tuple(feature for feature in features if isinstance(feature, EventFeature))
-    numbers = np.empty((len(lead), len(of_events)), order="F")
-    if of_events and as_of is not None:
-        plan, events = plan_of(of_events), tables.events or _NO_EVENTS
+) -> Floats:
+    """Compute every feature; within each part of the rows a lead occurs at most once."""
+    places = [j for j, feature in enumerate(features) if isinstance(feature, EventFeature)]
+    matrix = np.empty((len(lead), len(features)), order="F")
+    if places and as_of is not None:
+        plan = plan_of(tuple(feature for feature in features if isinstance(feature, EventFeature)))
+        events = tables.events or _NO_EVENTS
         for part in parts:
             row_of = np.full(len(tables.lead_id), -1, np.int64)
             row_of[lead[part]] = np.arange(len(lead[part]))
-            numbers[part] = aggregate(plan, events, as_of[part], row_of)
-    counted = iter(numbers.T)
-    columns: dict[str, Any] = {
-        feature.name: next(counted)
-        if isinstance(feature, EventFeature)
-        else attribute(feature, tables, lead, as_of)
-        for feature in features
-    }
-    return pd.DataFrame(columns)
+            matrix[part, places] = aggregate(plan, events, as_of[part], row_of)
+    for j, feature in enumerate(features):
+        if not isinstance(feature, EventFeature):
+            matrix[:, j] = attribute(feature, tables, lead, as_of)
+    return matrix
