@@ -370,7 +370,6 @@ def _project(read: _Project, folder: Path) -> Project:
     suppress = [_compiled(line, read) for line in read.policy.suppress]
     fast_track = [_compiled(line, read) for line in read.policy.fast_track]
     lines = [*points, *suppress, *fast_track]
-    leads = read.leads or _Leads()
     return Project(
         name=read.name,
         contract=contract,
