@@ -1,5 +1,6 @@
 """Reads `configs/*.yaml` into the library's own values; an unknown key is refused by name."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -21,28 +22,31 @@ from leadscore.errors import ConfigError, LeadScoreError, UsageError, explain, n
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature, Roles
 from leadscore.models.conditions import Condition
 from leadscore.models.points import PointRule
-from leadscore.policy.policy import Rule
+from leadscore.policy.policy import Policy, Rule
 from leadscore.project import Files, Project, SimulatedWorld, Target
 
 _ROW_NUMBER = "row number"  # how a person writes ROW_NUMBER
 _TABLES = ("leads", "events", "outcomes", "history")
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
+_LONGEST = 36_525.0  # days; longer ones do not fit in the microseconds that time is counted in
 
 
 def _days(value: object) -> object:
     """Read '30d', '12h' or '2w' as days."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("a duration such as 30d, 12h or 2w is expected")
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", str(value))
-    if match is None:
-        raise ValueError(f"a duration such as 30d, 12h or 2w is expected, not {shown(value)!r}")
-    return float(match[1]) * _UNITS[match[2]]
+    days = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < days <= _LONGEST:
+        raise _refused("a duration above 0 and below 100 years, such as 30d, 12h or 2w", value, "correct it")
+    return days
 
 
 def _no_truth(value: object) -> object:
-    """Refuse YAML's yes and no, which are not the words they look like."""
+    """Refuse YAML's yes and no, which are not the words they look like, and its dates."""
     if isinstance(value, bool):
-        raise ValueError('YAML reads yes, no, true and false as truth values: put the word in quotes ("yes")')
+        word = "yes" if value else "no"
+        raise _refused("a word or a number", value, f'YAML reads yes and no so: write "{word}", in quotes')
+    if value is not None and not isinstance(value, str | int | float):
+        raise _refused("a word or a number", value, "write it in quotes")
     return value
 
 
@@ -51,18 +55,43 @@ def _word(value: object) -> object:
     return str(value) if isinstance(_no_truth(value), int | float) else value
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise _refused("a number", value, "correct it")
+    return value
+
+
 def _per_week(value: object) -> object:
     """Read '60 a week' as 60.0."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:a|per|/)\s*week\s*", str(value))
-    if match is None:
-        raise ValueError(f"a capacity such as '60 a week' is expected, not {shown(value)!r}")
-    return float(match[1])
+    leads = float(match[1]) if match else 0.0
+    if not 0 < leads < math.inf:
+        raise _refused("a capacity such as '60 a week'", value, "correct it")
+    return leads
 
 
-Days = Annotated[float, BeforeValidator(_days), Field(gt=0)]
+def _refused(expected: str, found: object, do: str) -> ValueError:
+    return ValueError(explain(expected, _described(found), do))
+
+
+def _described(value: object) -> str:
+    """Show a value, but only say of a list or section that it is one."""
+    match value:
+        case None:
+            return "nothing"
+        case list():
+            return "a list"
+        case dict() | BaseModel():
+            return "keys and values"
+    return repr(shown(value))
+
+
+Days = Annotated[float, BeforeValidator(_days)]
+Number = Annotated[float, BeforeValidator(_number)]
 Word = Annotated[str, BeforeValidator(_word)]
 Value = Annotated[str | float, BeforeValidator(_no_truth)]
-PerWeek = Annotated[float, BeforeValidator(_per_week), Field(gt=0)]
+PerWeek = Annotated[float, BeforeValidator(_per_week)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -94,7 +123,7 @@ class _Leads(_Section):
 
 class _Events(_Section):
     path: Path | None = None
-    lead_id: str = "lead_id"
+    lead_id: str | None = None  # as in the leads
     created_at: str | None = None
     occurred_at: str = "occurred_at"
     event_type: str = "event_type"
@@ -115,7 +144,7 @@ class _Events(_Section):
 
 class _Outcomes(_Section):
     path: Path | None = None
-    lead_id: str = "lead_id"
+    lead_id: str | None = None  # as in the leads
     stage: str = "stage"
     at: str = "at"
     reason: str | None = None
@@ -147,12 +176,18 @@ class _Identity(_Section):
 
 class _World(_Section):
     leads: int = Field(default=20_000, ge=100, le=2_000_000)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class _Label(_Section):
     horizon: Days = 30.0
     ages: list[Days] = Field(default=[1.0, 7.0, 14.0, 30.0], min_length=1)
+
+    @model_validator(mode="after")
+    def _no_age_twice(self) -> "_Label":
+        if len(set(self.ages)) < len(self.ages):
+            raise ValueError(explain("ages that differ", "one twice", "remove one"))
+        return self
 
 
 class _Features(_Section):
@@ -163,7 +198,7 @@ class _Features(_Section):
 class _Evaluation(_Section):
     folds: int = Field(default=5, ge=2, le=50)
     split: Literal["forward", "grouped"] | None = None
-    seed: int = 0
+    seed: Seed = 0
 
 
 class _When(_Section):
@@ -178,20 +213,26 @@ class _When(_Section):
     is_: Value | None = Field(default=None, alias="is")
     in_: list[Value] | None = Field(default=None, alias="in")
     not_in: list[Value] | None = None
-    at_least: float | None = None
-    below: float | None = None
-    between: tuple[float, float] | None = None
+    at_least: Number | None = None
+    below: Number | None = None
+    between: tuple[Number, Number] | None = None
     missing: Literal[True] | None = None
     present: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _one_subject(self) -> "_When":
         if (self.field is None) == (self.event is None):
-            raise ValueError("name either a field or an event")
+            found = "neither" if self.field is None else "both"
+            raise ValueError(explain("either a field or an event", found, "name one"))
         if self.event is None and (self.content or self.within or self.inactive_for):
-            raise ValueError("content, within and inactive_for belong to an event")
-        if len(self._tests()) > 1:
-            raise ValueError(f"one condition a line, found {' and '.join(op for op, _ in self._tests())}")
+            found = "content, within or inactive_for beside a field"
+            raise ValueError(explain("what belongs to a field", found, "name an event, or remove it"))
+        tests = [op for op, _ in self._tests()] + ["inactive_for"] * bool(self.inactive_for)
+        if len(tests) > 1:
+            raise ValueError(explain("one condition a line", " and ".join(tests), "remove one"))
+        if self.event is None and not tests and getattr(self, "each", None) is None:
+            do = "say when it holds, as is:, in:, at_least: or present: true"
+            raise ValueError(explain("a condition on the field", "none", do))
         return self
 
     def _tests(self) -> list[tuple[str, Any]]:
@@ -209,22 +250,24 @@ class _When(_Section):
 
 
 class _Points(_When):
-    points: float | None = None
-    each: float | None = None
-    cap: float | None = Field(default=None, gt=0)
+    points: Number | None = None
+    each: Number | None = None
+    cap: Number | None = Field(default=None, gt=0)
     half_life: Days | None = None
     label: str | None = None
 
     @model_validator(mode="after")
     def _one_worth(self) -> "_Points":
         if (self.points is None) == (self.each is None):
-            raise ValueError("say either points (once) or each (per event or per unit)")
+            found = "neither" if self.points is None else "both"
+            do = "keep one: points counts once, each counts every event or unit"
+            raise ValueError(explain("either points or each", found, do))
         if self.each is not None and self._tests():
-            raise ValueError("each counts; it takes no condition beside it")
+            raise ValueError(explain("no condition beside each", "one", "remove it, or give points once"))
+        if self.half_life and self.within:
+            raise ValueError(explain("either within or half_life", "both", "remove one"))
         if self.each is None and (self.cap or self.half_life):
-            raise ValueError("cap and half_life belong to each")
-        if self.field is not None and self.points is not None and not self._tests():
-            raise ValueError("say when the points are given, e.g. is:, in:, at_least: or present: true")
+            raise ValueError(explain("cap and half_life beside each", "points", "remove them, or use each"))
         return self
 
 
@@ -242,7 +285,7 @@ class _Policy(_Section):
     @model_validator(mode="after")
     def _one_way(self) -> "_Policy":
         if self.capacity is not None and self.share is not None:
-            raise ValueError("say either capacity or share")
+            raise ValueError(explain("either capacity or share", "both", "remove one"))
         return self
 
 
@@ -272,11 +315,20 @@ class _Project(_Section):
     @model_validator(mode="after")
     def _tables(self) -> "_Project":
         if self.leads is None and self.events is None:
-            raise ValueError("name at least one table: leads or events")
-        for field, reason in {**self.exclude, **self.allow}.items():
+            raise ValueError(explain("leads or events", "neither", "describe at least one of the tables"))
+        if self.leads is not None and self.leads.target is not None and self.outcomes is not None:
+            raise ValueError(explain("either leads.target or outcomes", "both", "remove one"))
+        for field, reason in [*self.exclude.items(), *self.allow.items()]:
             if not reason.strip():
-                raise ValueError(f"{shown(field)!r} needs a reason")
+                raise ValueError(explain(f"a reason for {shown(field)!r}", "none", "say why"))
+        for field in self.exclude:
+            if field in self.allow:
+                found = f"{shown(field)!r} under both"
+                raise ValueError(explain("a field under exclude or allow", found, "remove one"))
         return self
+
+
+_MERGE = "tag:yaml.org,2002:merge"  # "<<: *other"
 
 
 class _Loader(yaml.SafeLoader):
@@ -284,7 +336,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
     twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
     if twice is not None:
         raise yaml.constructor.ConstructorError(
@@ -315,38 +367,85 @@ def read(path: str | Path) -> Project:
         where there is one, the known key that was probably meant.
     """
     file = Path(path)
-    where = shown(file)
+    where = shown(file, 300)
     try:
         values = yaml.load(file.read_bytes(), _Loader)  # noqa: S506  (a safe loader)
     except OSError as error:
         found = (error.strerror or "none").lower()
         raise ConfigError(explain(f"a configuration file {where}", found, "correct the path")) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        found = " ".join(shown(error, 300).split())
-        raise ConfigError(explain(f"YAML in {where}", found, "correct the file")) from None
+        raise ConfigError(explain(f"YAML in {where}", _no_yaml(error), "correct the file")) from None
     if not isinstance(values, dict):
-        raise ConfigError(explain(f"keys and values in {where}", "none", "start from one in configs/"))
+        found = "one value" if isinstance(values, str | int | float) else _described(values)
+        raise ConfigError(explain(f"keys and values in {where}", found, "start from one in configs/"))
+    filled = {key: value for key, value in values.items() if value is not None}  # a section without lines
     try:
-        return _project(_Project.model_validate(values), file.parent)
+        return _project(_Project.model_validate(filled), file.parent)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first(error)}") from None
     except LeadScoreError as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def _no_yaml(error: Exception) -> str:
+    """Say where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        problem = shown(getattr(error, "problem", None) or "nothing that reads").removeprefix("found ")
+        return f"{problem} in line {mark.line + 1}"
+    return "lists within lists without end" if isinstance(error, RecursionError) else "bytes that are no text"
+
+
 def _first(error: ValidationError) -> str:
-    """Put the first thing that is wrong in one line: the key, what was expected, what was found."""
+    """Put the first thing that is wrong in one line: where, what was expected, what was found, what to do."""
     wrong = error.errors()[0]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    key = ".".join(str(part) for part in wrong["loc"]) or "the file"
+    *section, last = wrong["loc"] or ("",)
+    where, given = _place(section if wrong["type"] == "invalid_key" else wrong["loc"]), wrong["input"]
+    if wrong["type"] == "missing":
+        return explain(where, "none", "add it") + more
     if wrong["type"] == "extra_forbidden":
-        known = _known_keys(wrong["loc"][:-1])
-        meant = nearest(str(wrong["loc"][-1]), known) or f"; known here: {', '.join(known)}"
-        return f"unknown key {shown(key)!r}{meant}{more}"
-    message = wrong["msg"].removeprefix("Value error, ")
-    given = wrong["input"]
-    found = "" if isinstance(given, dict | BaseModel) else f"; found {shown(given)!r}"
-    return f"{shown(key)}: {message}{found}{more}"
+        known = _known_keys(section)
+        near = nearest(str(last), known)
+        do = "correct or remove it" if near else f"use one of {', '.join(known)}"
+        return explain("known keys", f"{shown(where)!r}{near}", do) + more
+    if wrong["type"] == "value_error":
+        said = wrong["msg"].removeprefix("Value error, ")
+    else:
+        words = re.findall("'([^']*)'", wrong["msg"]) if wrong["type"] == "literal_error" else []
+        near = nearest(given, words) if isinstance(given, str) else ""
+        message = wrong["msg"].removeprefix("Input should be ").split(", unable")[0]
+        said = explain(
+            _EXPECTED.get(wrong["type"], "{}").format(message), _described(given) + near, "correct it"
+        )
+    return f"{where}: {said}{more}".removeprefix(": ")
+
+
+_EXPECTED = {  # where pydantic's words are a programmer's
+    "dict_type": "keys and values",
+    "greater_than": "a number {}",
+    "greater_than_equal": "a number {}",
+    "invalid_key": "keys that are words (in quotes, if need be)",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "a number {}",
+    "less_than_equal": "a number {}",
+    "list_type": "a list",
+    "model_type": "keys and values",
+    "path_type": "a path",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-' only",
+    "string_too_long": "one character",
+    "string_too_short": "one character",
+    "string_type": "text (in quotes, if need be)",
+    "too_short": "at least one entry",
+}
+
+
+def _place(location: Sequence[str | int]) -> str:
+    """Write where a value stands: ``points (entry 3).is``."""
+    parts = [f" (entry {part + 1})" if isinstance(part, int) else f".{shown(part)}" for part in location]
+    return "".join(parts).removeprefix(".")
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:
@@ -370,12 +469,19 @@ def _project(read: _Project, folder: Path) -> Project:
     suppress = [_compiled(line, read) for line in read.policy.suppress]
     fast_track = [_compiled(line, read) for line in read.policy.fast_track]
     lines = [*points, *suppress, *fast_track]
+    rules = tuple(_point_rule(rule, line) for rule, line in zip(read.points, points, strict=True))
+    decided = (
+        tuple(_rule(rule, line) for rule, line in zip(read.policy.suppress, suppress, strict=True)),
+        tuple(_rule(rule, line) for rule, line in zip(read.policy.fast_track, fast_track, strict=True)),
+    )
+    _refuse_repeats(rule.label for rule in rules)
+    Policy(0.5, 0.5, *decided)  # refuses two rules of one name
     return Project(
         name=read.name,
         contract=contract,
         source=_source(read, folder),
         roles=_roles(read),
-        points=tuple(_point_rule(rule, line) for rule, line in zip(read.points, points, strict=True)),
+        points=rules,
         asked=tuple({line.feature.name: line.feature for line in lines if line.feature is not None}.values()),
         keep_levels=_keep_levels(lines),
         exclude=read.exclude,
@@ -388,11 +494,18 @@ def _project(read: _Project, folder: Path) -> Project:
         folds=read.evaluation.folds,
         seed=read.evaluation.seed,
         target=_target(read.policy),
-        suppress=tuple(_rule(rule, line) for rule, line in zip(read.policy.suppress, suppress, strict=True)),
-        fast_track=tuple(
-            _rule(rule, line) for rule, line in zip(read.policy.fast_track, fast_track, strict=True)
-        ),
+        suppress=decided[0],
+        fast_track=decided[1],
     )
+
+
+def _refuse_repeats(labels: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for label in labels:
+        if label in seen:
+            expected = "points with labels that differ"
+            raise UsageError(explain(expected, f"{shown(label)!r} twice", "give one of them another label"))
+        seen.add(label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +536,8 @@ def _compiled(when: _When, read: _Project) -> _Line:
     else:
         field = str(when.field)
         if field in read.exclude:
-            raise UsageError(f"a rule reads {shown(field)!r}, which is excluded: remove one of the two")
+            found = f"one about {shown(field)!r}, which is excluded"
+            raise UsageError(explain("rules about fields that may be used", found, "remove one of the two"))
         family, concept, column = _family(field, read), field, field
         if when.read_as is not None:
             feature = AttributeFeature(when.read_as, field, family=family)
@@ -436,7 +550,13 @@ def _compiled(when: _When, read: _Project) -> _Line:
 
 def _event_feature(when: _When, read: _Project) -> EventFeature:
     event = None if when.event == "any" else when.event
-    operations = read.events.operations if read.events else []
+    if read.events is None:
+        expected = f"an events section, for a rule about {shown(when.event)!r}"
+        raise UsageError(explain(expected, "none", "describe the events, or remove the rule"))
+    if when.content is not None and read.events.content is None:
+        expected = f"events.content, for a rule about {shown(when.content)!r}"
+        raise UsageError(explain(expected, "none", "name the column, or remove content"))
+    operations = read.events.operations
     family = "operations" if event in operations else "engagement"
     half_life = getattr(when, "half_life", None)
     aggregate = "recency" if when.inactive_for else "decayed_count" if half_life else "count"
@@ -504,7 +624,7 @@ def _contract(read: _Project) -> Contract:
     leads, events, outcomes = read.leads or _Leads(), read.events, read.outcomes
     log = events if read.leads is None else None
     return Contract(
-        lead_id=_column(log.lead_id if log else leads.lead_id),
+        lead_id=_column((log.lead_id if log else None) or leads.lead_id),
         created_at=log.created_at if log else leads.created_at,
         order_by=None if leads.order_by is None else _column(leads.order_by),
         target=leads.target.column if leads.target else None,
