@@ -427,6 +427,12 @@ def test_visits_belong_to_the_lead_they_led_to_from_then_on():
     assert found(tables) == [
         ("events", "neither 'id' nor 'cookie'", (5,), True),
         ("events", "'cookie' never came with a 'id'", (4,), True),
+        (
+            "events",
+            "'seen' is later, by 1.0 hours in the middle case, and the event counts then",
+            (1,),
+            False,
+        ),
     ]
 
 

@@ -112,9 +112,9 @@ def read_tables(
     findings = [*given.findings, *people.findings]
     happened = closed = None
     if log is not None:
-        happened, closed = read_events(contract, log, people.lead_id, findings)
+        happened, closed = read_events(contract, log, people, findings, training=training)
     if outcomes is not None and contract.outcomes is not None:
-        told = read_outcomes(contract, contract.outcomes, outcomes, people.lead_id, findings)
+        told = read_outcomes(contract, contract.outcomes, outcomes, people, findings, training=training)
         closed = told if closed is None else joined(closed, told)
     changes = None
     if history is not None and contract.history is not None:
