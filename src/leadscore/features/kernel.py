@@ -1,35 +1,43 @@
 """The one aggregation of events: the same code for a batch, for one lead and for events that come in parts.
 
 Every aggregate is a set of cells (row x column x age bucket) that parts of the events add to in any order:
-counts and sums are added, latest and earliest moments are compared, distinct things are sets. All cells are
+counts and sums are added, least and greatest ages are compared, distinct things are sets. All cells are
 whole numbers (weights in units of 2**-32, values in units of 2**-20), so the result is the same to the last
 bit whatever the order of events and however they are split.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leadscore.data.contract import Events, Floats, Ints
+from leadscore.data.contract import Coded, Events, Floats, Ints
+from leadscore.errors import UsageError, explain
 from leadscore.features.declare import BEFORE
 from leadscore.features.plan import DAY, VALUE, WEIGHT, Plan, Term
 
 LARGEST_VALUE = 2.0**36  # a value beyond this, either way, counts as this: about 69 billion
 _DAYS_BACK = 2**16  # days before as_of that are told apart: about 179 years
-_PART = 2**20  # events taken in at a time: what is worked on stays near the processor
-_BLOCK = 2**14  # rows finished at a time
+_THINGS = 2**31  # contents that are told apart
+_PART = 2**14  # events taken in at a time: what is worked on stays next to the processor
+_BLOCK = 2**11  # rows finished at a time
+_LOOSE = 2**20  # names of distinct things that may lie unsorted
+_PAIRS = 2**18  # events x moments looked at at a time
+_NO_NUMBER = np.iinfo(np.int64).min
 
 
+# ---------------------------------------------------------------------------------------- what an event brings
 class _Part(NamedTuple):
     """Some events that count, as parallel arrays."""
 
     row: Ints
     atom: NDArray[np.intp]
-    at: Ints
-    as_of: Ints
     age: Ints
+    at: Ints
     value: Floats | None
     content: NDArray[np.int32] | None
 
@@ -53,25 +61,22 @@ def _weights(part: _Part, half_life: float) -> Ints:
 
 def _values(part: _Part, half_life: float) -> Ints:
     assert part.value is not None  # noqa: S101  # the measure has="value"
-    values = np.clip(part.value, -LARGEST_VALUE, LARGEST_VALUE)
+    values = np.minimum(np.maximum(part.value, -LARGEST_VALUE), LARGEST_VALUE)
+    np.putmask(values, np.isnan(values), 0.0)
     if half_life:
-        values = values * _weight(part, half_life)
+        values *= _weight(part, half_life)
     units: Ints = np.rint(values * VALUE).astype(np.int64)
     return units
 
 
-def _moment(part: _Part, _: float) -> Ints:
-    return part.at
+def _valued(part: _Part, _: float) -> Ints:
+    assert part.value is not None  # noqa: S101  # the measure has="value"
+    valued: Ints = np.isfinite(part.value).astype(np.int64)
+    return valued
 
 
-def _days_back(part: _Part, _: float) -> Ints:
-    days: Ints = np.minimum(part.as_of // DAY - part.at // DAY, _DAYS_BACK - 1)
-    return days
-
-
-def _contents(part: _Part, _: float) -> Ints:
-    assert part.content is not None  # noqa: S101  # the measure has="content"
-    return part.content.astype(np.int64)
+def _age(part: _Part, _: float) -> Ints:
+    return part.age
 
 
 # The whole number that an event brings to the cells of a measure, given the half-life.
@@ -79,14 +84,145 @@ _LIFTS: Mapping[str, Callable[[_Part, float], Ints | int]] = {
     "events": _one,
     "weights": _weights,
     "values": _values,
-    "valued": _one,
-    "latest": _moment,
-    "earliest": _moment,
-    "days": _days_back,
-    "contents": _contents,
+    "valued": _valued,
+    "latest": _age,
+    "earliest": _age,
+}
+# How cells merge and what an untouched one holds, where they do not add up.
+_MERGES: Mapping[str, tuple[np.ufunc, int]] = {
+    "latest": (np.minimum, np.iinfo(np.int64).max),  # least age
+    "earliest": (np.maximum, 0),  # greatest age; ages are above 0
 }
 
 
+# ------------------------------------------------------------------------------------------ where the cells are
+class _Cells(NamedTuple):
+    """The cells of one term within those of a row: side by side with those of other terms, by column."""
+
+    term: Term
+    merge: np.ufunc
+    empty: int
+    block: int  # the first cell of the first column
+    stride: int  # from one column to the next
+    offset: int  # from the first cell of a column to the first of this term
+
+    def columns(self, cells: Ints) -> Ints:
+        """View an array of (rows, cells) as (rows, columns, buckets)."""
+        shape = len(cells), self.term.width, self.stride
+        block = cells[:, self.block : self.block + self.term.width * self.stride].reshape(shape)
+        return block[:, :, self.offset : self.offset + self.term.buckets]
+
+    def places(self) -> NDArray[np.intp]:
+        """Give the cells to be read off."""
+        column, bucket = np.divmod(self.term.take, self.term.buckets)
+        return self.block + column * self.stride + self.offset + bucket
+
+
+class _Group(NamedTuple):
+    """Terms that tell the same atoms apart: what an event adds to lies side by side."""
+
+    place: NDArray[np.intp]  # by atom: the first cell of its column
+    members: tuple[_Cells, ...]
+
+
+class _Read(NamedTuple):
+    """Cells that are read off; with `starts`, those of each number together, to be merged."""
+
+    take: NDArray[np.intp]
+    merge: np.ufunc
+    starts: NDArray[np.intp] | None
+
+
+class _Layout(NamedTuple):
+    """Where in a row of cells everything is, and what is read off."""
+
+    width: int
+    groups: tuple[_Group, ...]
+    things: tuple[_Cells, ...]  # of distinct things, filled in when finishing
+    running: tuple[_Cells, ...]  # with buckets: a window holds all younger events too
+    blank: Ints  # the cells of a row at first
+    reads: tuple[_Read, ...]
+    per_one: Floats  # of the numbers read, in their order
+    empty: Ints
+    order: NDArray[np.intp]  # of the result's columns among them
+    every: bool  # no atom is without meaning
+
+
+@lru_cache(maxsize=64)
+def _layout(plan: Plan) -> _Layout:
+    width = 0
+    groups: list[_Group] = []
+    things: list[_Cells] = []
+    added = [term for term in plan.terms if not term.measure.distinct]
+    for _, same in groupby(sorted(added, key=_signature), _signature):
+        terms = list(same)
+        stride = sum(term.buckets for term in terms)
+        offsets = np.cumsum([0, *(term.buckets for term in terms)]).tolist()
+        cells = [_cells(term, width, stride, offset) for term, offset in zip(terms, offsets, strict=False)]
+        # What does not matter goes to cells of its own, past the last column, that nothing reads.
+        column = np.where(terms[0].column < 0, terms[0].width, terms[0].column)
+        groups.append(_Group(width + column * stride, tuple(cells)))
+        width += stride * (terms[0].width + terms[0].partial)
+    for term in plan.terms:
+        if term.measure.distinct:
+            things.append(_cells(term, width, term.buckets, 0))
+            width += term.width * term.buckets
+    everything = [*(cells for group in groups for cells in group.members), *things]
+    blank = np.zeros((1, width), np.int64)
+    for own in everything:
+        own.columns(blank)[:] = own.empty
+    reads, targets, per_one, empty = _reads(everything)
+    return _Layout(
+        width=width,
+        groups=tuple(groups),
+        things=tuple(things),
+        running=tuple(cells for cells in everything if cells.term.buckets > 1),
+        blank=blank,
+        reads=reads,
+        per_one=per_one,
+        empty=empty,
+        order=np.argsort(targets),
+        every=bool((plan.atoms >= 0).all()),
+    )
+
+
+def _signature(term: Term) -> bytes:
+    return term.column.tobytes()
+
+
+def _cells(term: Term, block: int, stride: int, offset: int) -> _Cells:
+    return _Cells(term, *_MERGES.get(term.measure.name, (np.add, 0)), block, stride, offset)
+
+
+def _reads(everything: list[_Cells]) -> tuple[tuple[_Read, ...], Ints, Floats, Ints]:
+    """Read what is one cell at once, and what is several by how they merge."""
+    found: dict[str, list[tuple[NDArray[np.intp], int, float, int, np.ufunc]]] = {"": []}
+    for cells in everything:
+        term = cells.term
+        starts = np.arange(len(term.targets)) if term.starts is None else term.starts
+        absent = cells.empty if term.measure.since else _NO_NUMBER
+        for own, target in zip(np.split(cells.places(), starts[1:]), term.targets.tolist(), strict=True):
+            several = "" if len(own) == 1 else cells.merge.__name__
+            found.setdefault(several, []).append((own, target, term.measure.per_one, absent, cells.merge))
+    kept = {key: numbers for key, numbers in found.items() if numbers}
+    reads = tuple(
+        _Read(
+            np.concatenate([own for own, *_ in numbers]),
+            numbers[0][4],
+            np.cumsum([0, *(len(own) for own, *_ in numbers[:-1])], dtype=np.intp) if several else None,
+        )
+        for several, numbers in kept.items()
+    )
+    flat = [number for numbers in kept.values() for number in numbers]
+    return (
+        reads,
+        np.array([target for _, target, *_ in flat], np.int64),
+        np.array([per_one for _, _, per_one, *_ in flat]),
+        np.array([absent for *_, absent, _ in flat], np.int64),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- the state
 def aggregate(plan: Plan, events: Events, as_of: Ints, row_of: Ints | None = None) -> Floats:
     """Compute event features as of a moment for each row.
 
@@ -117,35 +253,208 @@ def aggregate(plan: Plan, events: Events, as_of: Ints, row_of: Ints | None = Non
     >>> aggregate(plan, events, one_day).tolist()
     [[1.0, 1.0]]
     """
-    state = _State.empty(plan, len(as_of), events)
-    if len(as_of):
-        atom_of = _atoms_of(plan, events)
-        for start in range(0, len(events.at), _PART):
-            part = slice(start, start + _PART)
-            _take_in(plan, state, _known(events, part, atom_of(part), as_of, row_of))
-    return _finish(plan, state, as_of)
+    return State(plan, as_of, row_of).lift(events).finish()
 
 
-class _State(NamedTuple):
-    """What has been taken in so far, by term: cells, and for distinct things their sorted keys in batches."""
+def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
+    """Compute one lead's event features as of many moments: its timeline.
 
-    cells: list[Ints]
-    keys: list[list[Ints]]
-    spans: list[int]  # a number above all that name things
+    Parameters
+    ----------
+    plan : Plan
+        From `plan_of`.
+    events : Events
+        Of one lead.
+    moments : int array of shape (moments,)
+        UTC microseconds, in any order.
 
-    @classmethod
-    def empty(cls, plan: Plan, rows: int, events: Events) -> "_State":
-        words = 0 if events.content is None else len(events.content.words)
-        sizes = [0 if term.measure.distinct else rows * term.width * term.buckets for term in plan.terms]
-        return cls(
-            [np.full(n, t.measure.empty, np.int64) for t, n in zip(plan.terms, sizes, strict=True)],
-            [[] for _ in plan.terms],
-            [_DAYS_BACK if term.measure.has is None else max(1, words) for term in plan.terms],
-        )
+    Returns
+    -------
+    array of shape (moments, features), float64
+        Each row to the last bit as `aggregate` gives it for its moment.
+
+    Examples
+    --------
+    >>> from leadscore.features.declare import EventFeature
+    >>> from leadscore.features.plan import plan_of
+    >>> at = np.array([0, DAY])
+    >>> events = Events(lead=np.array([0, 0]), at=at, type=np.zeros(2, np.int32), types=("call",))
+    >>> prefixes(plan_of((EventFeature("count", "call"),)), events, at + 1).tolist()
+    [[1.0], [2.0]]
+    """
+    state, count = State(plan, moments), len(events.at)
+    for rows in _batches(len(moments), max(1, _PAIRS // max(1, count))):
+        pairs = np.tile(np.arange(count), rows.stop - rows.start)
+        state.lift(_taken(events, pairs, lead=np.repeat(np.arange(rows.start, rows.stop), count)))
+    return state.finish()
+
+
+class State:
+    """What events add up to, for rows that each have a moment.
+
+    Events may be taken in in any order and in any parts, also by several states that are merged afterwards:
+    the numbers in the end are the same to the last bit.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `plan_of`.
+    as_of : int array of shape (rows,)
+        Each row's moment, UTC microseconds.
+    row_of : int array, optional
+        The row of each lead, by `Events.lead`; -1: none. None: lead i is row i.
+
+    Examples
+    --------
+    >>> from leadscore.features.declare import EventFeature
+    >>> from leadscore.features.plan import plan_of
+    >>> plan = plan_of((EventFeature("count", "call"),))
+    >>> call = Events(lead=np.array([0]), at=np.array([0]), type=np.array([0], np.int32), types=("call",))
+    >>> morning, evening = (State(plan, np.array([DAY])).lift(call) for _ in range(2))
+    >>> morning.merge(evening).finish().tolist()
+    [[2.0]]
+    """
+
+    __slots__ = ("_cells", "_keys", "_layout", "_moment", "_words", "as_of", "plan", "row_of")
+
+    def __init__(self, plan: Plan, as_of: Ints, row_of: Ints | None = None) -> None:
+        self.plan = plan
+        self.as_of = as_of
+        self.row_of = row_of
+        self._layout = _layout(plan)
+        # Where all rows have the same moment, it need not be looked up for each event.
+        same = len(as_of) == 1 or (len(as_of) > 1 and bool((as_of == as_of[0]).all()))
+        self._moment = as_of[0] if same else None
+        self._cells: Ints = np.empty((len(as_of), self._layout.width), np.int64)
+        self._cells[:] = self._layout.blank
+        self._keys = tuple(_Keys() for _ in self._layout.things)
+        self._words: dict[str, int] = {}
+
+    def lift(self, events: Events) -> Self:
+        """Take in events."""
+        if len(self.as_of):
+            atom_of = _atoms_of(self.plan, events)
+            content_of = self._contents_of(events.content)
+            for part in _batches(len(events.at), _PART):
+                self._take_in(self._known(events, part, atom_of(part), content_of(part)))
+        return self
+
+    def merge(self, other: "State") -> Self:
+        """Take in what another state of the same plan and moments has taken in.
+
+        Raises
+        ------
+        UsageError
+            The other state is of another plan or of other moments.
+        """
+        if other.plan is not self.plan or not np.array_equal(other.as_of, self.as_of):
+            raise UsageError(explain("states of the same plan and moments", "others", "merge equal ones"))
+        for cells in (cells for group in self._layout.groups for cells in group.members):
+            own = cells.columns(self._cells)
+            cells.merge(own, cells.columns(other._cells), out=own)
+        renamed = np.array([self._word(word) for word in other._words], np.int64)
+        for cells, own_keys, keys in zip(self._layout.things, self._keys, other._keys, strict=True):
+            own_keys.add(_renamed(keys.settled(), cells.term, renamed))
+        return self
+
+    def finish(self) -> Floats:
+        """Compute the features; more events may be taken in afterwards.
+
+        Returns
+        -------
+        array of shape (rows, features), float64
+            In Fortran order.
+        """
+        layout, plan = self._layout, self.plan
+        result = np.empty((len(self.as_of), plan.columns), order="F")
+        for block in _batches(len(self.as_of), _BLOCK):
+            cells = self._cells[block].copy()
+            for own, keys in zip(layout.things, self._keys, strict=True):
+                _count_things(own, keys.settled(), cells, block)
+            result[block] = _read_off(layout, cells)
+        if plan.trends.size:
+            compared, longer = plan.trends
+            result[:, compared] += (result[:, compared] - result[:, longer]) / BEFORE
+        if plan.divided.size:
+            divided, divisors = plan.divided
+            result[:, divided] /= np.where(result[:, divisors] == 0, np.nan, result[:, divisors])
+        return result[:, : plan.width]
+
+    def _known(
+        self, events: Events, part: slice, atom: NDArray[np.intp], content: NDArray[np.int32] | None
+    ) -> _Part:
+        """Keep the events that count: here, and only here, is decided what was known as of a moment."""
+        row = events.lead[part] if self.row_of is None else self.row_of.take(events.lead[part])
+        at = events.at[part]
+        moment = self.as_of.take(row) if self._moment is None else self._moment
+        counts = at < moment
+        if self.row_of is not None:
+            counts &= row >= 0
+        if not self._layout.every:
+            counts &= atom >= 0
+        if events.known_at is not None:
+            counts &= events.known_at[part] <= moment
+        value = None if events.value is None else events.value[part]
+        found = _Part(row, atom, moment - at, at, value, content)
+        return found if np.count_nonzero(counts) == len(counts) else found.only(counts)
+
+    def _take_in(self, part: _Part) -> None:
+        """Add some events to the cells."""
+        line, flat = part.row * self._layout.width, self._cells.reshape(-1)
+        bucket = _buckets(self.plan.edges, part.age) if self._layout.running else None
+        for group in self._layout.groups:
+            code = line + group.place.take(part.atom)
+            in_bucket = None
+            for cells in group.members:
+                term, measure = cells.term, cells.term.measure
+                if measure.has == "value" and part.value is None:
+                    continue
+                if term.buckets > 1 and in_bucket is None:
+                    in_bucket = code + bucket
+                own = in_bucket if term.buckets > 1 else code
+                cells.merge.at(flat[cells.offset :], own, _LIFTS[measure.name](part, term.half_life))
+        for cells, keys in zip(self._layout.things, self._keys, strict=True):
+            keys.add(_named(cells.term, part, self.as_of, bucket))
+
+    def _contents_of(self, content: Coded | None) -> Callable[[slice], NDArray[np.int32] | None]:
+        """Name contents as this state does, whatever the codes of these events."""
+        if content is None or not any(cells.term.measure.has == "content" for cells in self._layout.things):
+            return lambda _: None
+        codes, words = content
+        names = np.array([*(self._word(word) for word in words), -1], np.int32)
+        return lambda part: names.take(codes[part])
+
+    def _word(self, word: str) -> int:
+        return self._words.setdefault(word, len(self._words))
+
+
+def _batches(size: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def _taken(events: Events, places: Ints, lead: Ints) -> Events:
+    """Give events by their places, as those of other leads."""
+    words = {
+        name: None if coded is None else Coded(coded.codes.take(places), coded.words)
+        for name, coded in (("channel", events.channel), ("content", events.content))
+    }
+    return replace(
+        events,
+        lead=lead,
+        at=events.at.take(places),
+        type=events.type.take(places),
+        known_at=None if events.known_at is None else events.known_at.take(places),
+        campaign=None,
+        value=None if events.value is None else events.value.take(places),
+        **words,
+    )
 
 
 def _atoms_of(plan: Plan, events: Events) -> Callable[[slice], NDArray[np.intp]]:
     """Translate the words of these events once, and each event's words to its atom in parts."""
+    if not (plan.contents or plan.channels):
+        by_type = _atoms_by_type(plan, events.types)
+        return lambda part: by_type.take(events.type[part])
     table: NDArray[np.intp] = plan.atoms
     axes = [(np.array([plan.types.get(name, -1) for name in events.types], np.intp), events.type)]
     for coded, places in ((events.content, plan.contents), (events.channel, plan.channels)):
@@ -155,65 +464,49 @@ def _atoms_of(plan: Plan, events: Events) -> Callable[[slice], NDArray[np.intp]]
             axes.append(
                 (np.array([*(places.get(word, -1) for word in coded.words), -1], np.intp), coded.codes)
             )
-    if len(axes) == 1:
-        by_type = table[axes[0][0]]
-        return lambda part: by_type[events.type[part]]
     return lambda part: table[tuple(place[codes[part]] for place, codes in axes)]
 
 
-def _known(events: Events, part: slice, atom: NDArray[np.intp], as_of: Ints, row_of: Ints | None) -> _Part:
-    """Keep the events that count: here, and only here, is decided what was known as of a moment."""
-    row = events.lead[part] if row_of is None else row_of[events.lead[part]]
-    at, moment = events.at[part], as_of[row]
-    counts = (at < moment) & (row >= 0) & (atom >= 0)
-    if events.known_at is not None:
-        counts &= events.known_at[part] <= moment
-    return _Part(
-        row=row,
-        atom=atom,
-        at=at,
-        as_of=moment,
-        age=moment - at,
-        value=None if events.value is None else events.value[part],
-        content=None if events.content is None else events.content.codes[part],
-    ).only(counts)
+@lru_cache(maxsize=256)
+def _atoms_by_type(plan: Plan, types: tuple[str, ...]) -> NDArray[np.intp]:
+    return plan.atoms[:, -1, -1][[plan.types.get(name, -1) for name in types]]
 
 
-def _take_in(plan: Plan, state: _State, part: _Part) -> None:
-    """Add some events to the state."""
-    for term, cells, keys, span in zip(plan.terms, *state, strict=True):
-        own = _needed(term, part)
-        if own is None:
-            continue
-        numbers = _LIFTS[term.measure.name](own, term.half_life)
-        code = own.row * term.width + term.column[own.atom]
-        if term.measure.distinct:
-            code = code * span + numbers
-        if term.buckets > 1:
-            code = code * term.buckets + plan.edges.searchsorted(own.age)
-        if term.measure.distinct:
-            keys.append(_distinct(code))
-        else:
-            term.measure.merge.at(cells, code, numbers)
+def _buckets(edges: Ints, age: Ints) -> NDArray[np.integer]:
+    """Find how many edges each age is beyond."""
+    if len(age) < 1000 or len(edges) > 8:
+        return edges.searchsorted(age)
+    bucket = (age > edges[0]).view(np.int8)
+    for edge in edges[1:]:
+        bucket += (age > edge).view(np.int8)
+    return bucket
 
 
-def _needed(term: Term, part: _Part) -> _Part | None:
-    """Keep the events that this term is about; None: there cannot be any."""
-    if term.measure.has is not None:
-        needed = getattr(part, term.measure.has)
-        if needed is None:
-            return None
-        part = part.only(~np.isnan(needed) if term.measure.has == "value" else needed >= 0)
-    return part.only(term.column[part.atom] >= 0) if term.partial else part
+# -------------------------------------------------------------------------------------------- distinct things
+class _Keys:
+    """A growing set of whole numbers: what lies loose is sorted in when there is as much as is settled."""
 
+    __slots__ = ("_loose", "_loose_size", "_settled")
 
-def _distinct(keys: Ints) -> Ints:
-    """Sort, and keep each once: linear where sorted batches follow each other.
+    def __init__(self) -> None:
+        self._settled: Ints = np.empty(0, np.int64)
+        self._loose: list[Ints] = []
+        self._loose_size = 0
 
-    NumPy's own `unique` is many times slower on large codes.
-    """
-    keys = np.sort(keys, kind="stable")
-    return keys[_first(keys)]
+    def add(self, keys: Ints) -> None:
+        self._loose.append(keys)
+        self._loose_size += len(keys)
+        if self._loose_size > max(_LOOSE, len(self._settled)):
+            self.settled()
+
+    def settled(self) -> Ints:
+        """Give all, sorted, each once."""
+        if self._loose:
+            keys = np.concatenate([self._settled, *self._loose])
+            keys.sort()
+            self._settled = keys[_first(keys)]
+            self._loose, self._loose_size = [], 0
+        return self._settled
 
 
 def _first(ordered: Ints) -> NDArray[np.bool_]:
@@ -223,41 +516,64 @@ def _first(ordered: Ints) -> NDArray[np.bool_]:
     return first
 
 
-def _count_things(term: Term, batches: list[Ints], span: int, rows: int) -> Ints:
-    """Count each thing once, in the bucket of its youngest event."""
-    key = batches[0] if len(batches) == 1 else _distinct(np.concatenate([np.empty(0, np.int64), *batches]))
-    cell = key // span
-    if term.buckets > 1:
-        thing, bucket = np.divmod(key, term.buckets)
-        first = _first(thing)
-        cell = thing[first] // span * term.buckets + bucket[first]
-    return np.bincount(cell, minlength=rows * term.width * term.buckets)
+def _span(term: Term) -> int:
+    return _THINGS if term.measure.has else _DAYS_BACK
 
 
-def _finish(plan: Plan, state: _State, as_of: Ints) -> Floats:
-    """Read the numbers wanted off the cells."""
-    rows = len(as_of)
-    result = np.empty((rows, plan.columns))
-    for term, cells, keys, span in zip(plan.terms, *state, strict=True):
-        filled = _count_things(term, keys, span, rows) if term.measure.distinct else cells
-        filled = filled.reshape(rows, term.width, term.buckets)
-        for start in range(0, rows, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            result[block, term.targets] = _read_off(term, filled[block], as_of[block])
-    compared, longer = plan.trends
-    result[:, compared] += (result[:, compared] - result[:, longer]) / BEFORE
-    divided, divisors = plan.divided
-    divisor = np.where(result[:, divisors] == 0, np.nan, result[:, divisors])
-    result[:, divided] /= divisor
-    return result[:, : plan.width]
+def _named(term: Term, part: _Part, as_of: Ints, bucket: NDArray[np.integer] | None) -> Ints:
+    """Name the thing of each event within its row and column, and the bucket of its age."""
+    column = term.column.take(part.atom)
+    chosen = column >= 0
+    if term.measure.has:
+        if part.content is None:
+            return np.empty(0, np.int64)
+        chosen &= part.content >= 0
+        number = part.content
+    else:
+        number = np.minimum(as_of.take(part.row) // DAY - part.at // DAY, _DAYS_BACK - 1)
+    key: Ints = (part.row * term.width + column) * _span(term) + number
+    if term.buckets > 1 and bucket is not None:
+        key = key * term.buckets + bucket
+    return key[chosen]
 
 
-def _read_off(term: Term, cells: Ints, as_of: Ints) -> Floats:
-    if term.buckets > 1:
-        cells = np.cumsum(cells, axis=2)  # a window holds all younger events too
-    numbers: Ints = cells.reshape(len(cells), -1)[:, term.take]
-    if term.starts is not None:
-        numbers = term.measure.merge.reduceat(numbers, term.starts, axis=1)
-    if not term.measure.since:
-        return numbers / term.measure.per_one
-    return np.where(numbers == term.measure.empty, np.nan, (as_of[:, None] - numbers) / term.measure.per_one)
+def _renamed(keys: Ints, term: Term, names: Ints) -> Ints:
+    """Translate the contents within keys."""
+    if not term.measure.has or not len(keys):
+        return keys
+    thing, bucket = np.divmod(keys, term.buckets)
+    cell, content = np.divmod(thing, _THINGS)
+    renamed: Ints = (cell * _THINGS + names[content]) * term.buckets + bucket
+    return renamed
+
+
+def _count_things(own: _Cells, keys: Ints, cells: Ints, block: slice) -> None:
+    """Count each thing of a block of rows once, in the bucket of its youngest event."""
+    term = own.term
+    per_row = term.width * _span(term) * term.buckets
+    first, last = keys.searchsorted([block.start * per_row, block.stop * per_row])
+    thing, bucket = np.divmod(keys[first:last] - block.start * per_row, term.buckets)
+    once = _first(thing)
+    row, column = np.divmod(thing[once] // _span(term), term.width)
+    place = row * cells.shape[1] + own.block + column * own.stride + bucket[once]
+    np.add.at(cells.reshape(-1), place, 1)
+
+
+# -------------------------------------------------------------------------------------------------- the result
+def _read_off(layout: _Layout, cells: Ints) -> Floats:
+    """Read the numbers wanted off the cells, which are used up."""
+    for own in layout.running:
+        running = own.columns(cells)
+        own.merge.accumulate(running, axis=2, out=running)
+    numbers = [
+        cells.take(read.take, axis=1)
+        if read.starts is None
+        else read.merge.reduceat(cells.take(read.take, axis=1), read.starts, axis=1)
+        for read in layout.reads
+    ]
+    if not numbers:
+        return np.empty((len(cells), 0))
+    joined = numbers[0] if len(numbers) == 1 else np.concatenate(numbers, axis=1)
+    found: Floats = joined / layout.per_one
+    np.putmask(found, joined == layout.empty, np.nan)
+    return found.take(layout.order, axis=1)
