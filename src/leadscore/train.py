@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from leadscore.bundle import Bundle
 from leadscore.data.identity import duplicate_groups
 from leadscore.data.tables import Tables, read_tables
-from leadscore.errors import DataError, LeakageError, explain, shown
+from leadscore.errors import DataError, LeakageError, UsageError, explain, nearest, shown
 from leadscore.evaluation.compare import Comparison, compare
 from leadscore.evaluation.leakage import FieldAudit, audit
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
@@ -24,7 +24,7 @@ from leadscore.features.snapshot import Snapshot, training_snapshot
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import Scale
 from leadscore.models.estimators import LogisticScorer, PointsClassifier
-from leadscore.models.matrix import to_matrix
+from leadscore.models.matrix import Column, columns_of, to_matrix
 from leadscore.policy.policy import Policy
 from leadscore.policy.tuning import Backtest, Tuning, by_capacity, by_share
 from leadscore.project import Files, Project
@@ -102,6 +102,7 @@ def train(project: Project, *, progress: Progress = _silent) -> Trained:
         A field knows the outcome and is neither excluded nor allowed.
     """
     prepared = prepare(project, progress=progress)
+    _refuse_capacity(prepared)
     comparison = compare_models(prepared, progress=progress)
     progress(f"Fitting the {comparison.chosen} model on all {len(prepared.data.X):,} rows")
     return Trained(fit(prepared, comparison), comparison, prepared)
@@ -122,13 +123,33 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
         extra=project.asked,
         keep_levels=project.keep_levels,
     )
+    if not features:
+        do = "exclude fewer fields, or give more that vary from lead to lead"
+        raise DataError(explain("fields or events to learn from", "none that may be used", do))
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
+    _refuse_unreadable_rules(project, columns_of(rows.X))
     return Prepared(project, tables, audits, features, *_learnable(rows))
 
 
 def read(project: Project) -> Tables:
-    """Read a project's tables, outcomes included."""
+    """Read a project's tables, outcomes included, and refuse fields in the config that are not in them."""
+    tables = _tables(project)
+    contract = project.contract
+    columns = (contract.lead_id, contract.created_at, contract.order_by, contract.target)
+    known = [*tables.kinds, *contract.ignore, *(column for column in columns if column is not None)]
+    named = {"exclude": project.exclude, "allow": project.allow, "families": project.roles.families}
+    for section, fields in named.items():
+        for field in fields:
+            if field not in known:
+                found = f"{shown(field)!r}{nearest(field, known)}"
+                raise DataError(
+                    explain(f"fields of the leads under {section}", found, "correct or remove it")
+                )
+    return tables
+
+
+def _tables(project: Project) -> Tables:
     if isinstance(project.source, Files):
         source = project.source
         leads = source.events if project.contract.event_log else source.leads
@@ -141,6 +162,8 @@ def read(project: Project) -> Tables:
 def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
     """Audit every field of the leads table, those that the config excludes too."""
     y, known = _known_outcome(project, tables)
+    if not known.any():
+        raise _young(project.horizon)
     if len(np.unique(y[known])) < 2:
         raise DataError(
             explain("leads that converted and leads that did not", "one class only", "give the table both")
@@ -235,20 +258,50 @@ def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDAr
     return y, old | closed
 
 
+def _refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> None:
+    """Refuse a rule whose field is not there or of another kind, before anything is fitted."""
+    nobody = np.empty((0, len(columns)))
+    judges: list[tuple[str, Callable[..., object]]] = [(rule.label, rule.earned) for rule in project.points]
+    judges += [(rule.name, rule.holds) for rule in (*project.suppress, *project.fast_track)]
+    for name, judge in judges:
+        try:
+            judge(nobody, columns)
+        except DataError as error:
+            raise DataError(f"the rule {shown(name)!r}: {error}") from None
+
+
 def _learnable(rows: Snapshot) -> tuple[Snapshot, NDArray[np.int8]]:
     """Keep the mature rows, and refuse what cannot be learned from."""
     if rows.mature is not None:
         rows = rows.take(np.flatnonzero(rows.mature))
     if not len(rows.X):
-        do = "shorten the horizon or give more history"
-        raise DataError(
-            explain(f"leads older than the horizon of {rows.horizon:g} days", "none that is mature", do)
-        )
+        raise _young(rows.horizon)
     y = np.zeros(0, np.int8) if rows.y is None else rows.y
     if len(np.unique(y)) < 2:
         found = f"{int(y.sum()):,} of {len(y):,} rows that converted"
         raise DataError(explain("rows that converted and rows that did not", found, "give more history"))
     return rows, y
+
+
+def _refuse_capacity(prepared: Prepared) -> None:
+    """Refuse, before anything is compared, a capacity that all the leads of the backtest do not fill."""
+    data, capacity = prepared.data, prepared.project.target.capacity
+    if capacity is None:
+        return
+    tested = np.concatenate([fold.test for fold in _folds(prepared)])
+    weeks = 1 if data.as_of is None else int(np.ptp(data.as_of[tested])) // (7 * DAY) + 1
+    most = len(np.unique(data.group[tested])) / weeks
+    if capacity >= most:
+        leads = f"{most:,.3g} leads there are{'' if data.as_of is None else ' a week'}"
+        do = "lower it, or set policy.share in its place"
+        raise UsageError(explain(f"a capacity below the {leads}", f"{capacity:g}", do))
+
+
+def _young(horizon: float | None) -> DataError:
+    if horizon is None:
+        return DataError(explain("leads whose outcome is known", "none", "fill in the target"))
+    do = "shorten the horizon or give more history"
+    return DataError(explain(f"leads older than the horizon of {horizon:g} days", "none that is mature", do))
 
 
 def _folds(prepared: Prepared) -> tuple[Fold, ...]:

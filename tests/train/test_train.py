@@ -1,0 +1,246 @@
+"""The main job: what it refuses before anything is fitted, and what it learns from."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from leadscore import bundle as bundles
+from leadscore import config, train
+from leadscore.errors import DataError, LeadScoreError, LeakageError, UsageError
+from leadscore.predict import load
+from leadscore.project import Project, Target
+from leadscore.simulate import World
+
+DAY = 86_400_000_000
+
+
+@pytest.fixture
+def asked(wide: Path, wide_settings: dict[str, Any]) -> Callable[..., Project]:
+    """The wide table's project with its settings changed."""
+
+    def asked(change: Callable[[dict[str, Any]], object]) -> Project:
+        settings = copy.deepcopy(wide_settings)
+        change(settings)
+        (wide / "wide.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        return config.read(wide / "wide.yaml")
+
+    return asked
+
+
+def refused(project: Project, error: type[LeadScoreError], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What training says where it stops before it fits anything."""
+
+    def fitted(*_: object, **__: object) -> None:
+        raise AssertionError("something was fitted")
+
+    monkeypatch.setattr(train, "compare", fitted)
+    with pytest.raises(error) as caught:
+        train.train(project)
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------- leaks
+def test_a_field_that_knows_the_outcome_stops_training(
+    asked: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refused(asked(lambda s: s.pop("exclude")), LeakageError, monkeypatch)
+    assert "'Verdict'" in said
+    assert "under exclude or, with a reason, under allow" in said
+    assert "'Hours'" not in said
+
+
+def test_it_goes_on_with_a_reason(asked: Callable[..., Project]) -> None:
+    project = asked(lambda s: s.update(exclude={}, allow={"Verdict": "known at the first call"}))
+    trained = train.train(project)
+    assert "Verdict" in {feature.name for feature in trained.bundle.features}
+    assert trained.bundle.facts["allowed"] == {"Verdict": "known at the first call"}
+
+
+def test_an_excluded_field_is_not_in_the_model(asked: Callable[..., Project]) -> None:
+    trained = train.train(asked(lambda _: None))
+    bundle = trained.bundle
+    assert not any("Verdict" in feature.name for feature in bundle.features)
+    assert not any("Verdict" in column.name for column in bundle.scorer.columns)
+    assert "Verdict" not in bundle.contract.kinds
+    assert bundle.facts["excluded"] == {"Verdict": "written once the outcome is known"}
+    assert bundle.facts["audit"]["Verdict"] == "block"  # it is judged all the same
+
+
+def test_the_planted_leaks_of_the_world_stop_training(
+    demo_config: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = config.read(demo_config)
+    assert set(world.truth.leaks) == set(project.exclude)
+    said = refused(replace(project, exclude={}), LeakageError, monkeypatch)
+    for leak in world.truth.leaks:
+        assert repr(leak) in said
+    for field in ("industry", "source", "company_size", "email", "job_title"):
+        assert repr(field) not in said
+
+
+# ---------------------------------------------------------------------------------- what the config names
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s["exclude"].update(Vardict="late"), ("under exclude", "did you mean 'Verdict'")),
+        (lambda s: s.update(allow={"Plam": "known"}), ("under allow", "did you mean 'Plan'")),
+        (lambda s: s.update(families={"fit": ["Hous"]}), ("under families", "did you mean 'Hours'")),
+        (
+            lambda s: s["points"].append({"field": "Chanel", "is": "Ads", "points": 1}),
+            ("the rule 'Chanel is Ads'", "did you mean 'Channel'"),
+        ),
+        (
+            lambda s: s["points"].append({"field": "Channel", "at_least": 2, "points": 1}),
+            ("the rule 'Channel at least 2.0'", "is a category"),
+        ),
+        (
+            lambda s: s["points"].append({"field": "Hours", "is": "many", "points": 1}),
+            ("the rule 'Hours is many'", "holds numbers"),
+        ),
+        (
+            lambda s: s.update(policy={"suppress": [{"name": "rival", "field": "Chanel", "is": "x"}]}),
+            ("the rule 'rival'", "did you mean 'Channel'"),
+        ),
+        (
+            lambda s: s.update(policy={"fast_track": [{"name": "hot", "field": "Plan", "below": 2}]}),
+            ("the rule 'hot'", "is a category"),
+        ),
+        (
+            lambda s: s.update(
+                exclude=dict.fromkeys(["Hours", "Visits", "Channel", "Plan", "Verdict"], "not wanted"),
+                points=[{"field": "Number", "present": True, "points": 1}],
+            ),
+            ("fields or events to learn from", "exclude fewer"),
+        ),
+    ],
+)
+def test_a_name_that_means_nothing_is_told_before_anything_is_fitted(
+    asked: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, change: Any, said: tuple[str, ...]
+) -> None:
+    line = refused(asked(change), DataError, monkeypatch)
+    for part in said:
+        assert part in line, line
+
+
+def test_a_capacity_above_all_leads_is_told_before_anything_is_fitted(
+    asked: Callable[..., Project], demo_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = asked(lambda s: s.update(policy={"capacity": "800 a week"}))
+    assert "leads there are;" in refused(project, UsageError, monkeypatch)
+    busy = replace(config.read(demo_config), target=Target(capacity=400.0))
+    assert "leads there are a week" in refused(busy, UsageError, monkeypatch)
+
+
+# --------------------------------------------------------------------------------- what there is to learn
+def test_one_class_only(asked: Callable[..., Project], wide_frame: pd.DataFrame, wide: Path) -> None:
+    wide_frame[wide_frame["Bought"] == "yes"].to_csv(wide / "leads.csv", index=False)
+    with pytest.raises(DataError, match="one class only"):
+        train.train(asked(lambda _: None))
+
+
+def test_no_outcome_at_all(asked: Callable[..., Project], wide_frame: pd.DataFrame, wide: Path) -> None:
+    wide_frame.assign(Bought=None).to_csv(wide / "leads.csv", index=False)
+    with pytest.raises(DataError, match="expected"):
+        train.train(asked(lambda _: None))
+
+
+def test_an_empty_table(asked: Callable[..., Project], wide_frame: pd.DataFrame, wide: Path) -> None:
+    wide_frame.head(0).to_csv(wide / "leads.csv", index=False)
+    with pytest.raises(DataError, match="at least one lead"):
+        train.train(asked(lambda _: None))
+
+
+def test_nothing_is_mature(demo_config: Path) -> None:
+    young = replace(config.read(demo_config), horizon=360.0)
+    with pytest.raises(DataError, match=r"older than the horizon of 360 days; found none that is mature"):
+        train.prepare(replace(young, ages=(30.0,)))
+
+
+def test_empty_and_constant_columns_change_nothing(
+    asked: Callable[..., Project], wide_frame: pd.DataFrame, wide: Path, wide_folder: Path
+) -> None:
+    wide_frame.assign(Empty=None, Same="x", Zero=0).to_csv(wide / "leads.csv", index=False)
+    trained = train.train(asked(lambda _: None))
+    names = {feature.name for feature in trained.bundle.features}
+    assert not names & {"Empty", "Same", "Zero"}
+    expected = load(wide_folder).score(wide_frame)
+    model = load(bundles.save(trained.bundle, wide / "model"))
+    pd.testing.assert_frame_equal(model.score(wide_frame), expected, check_exact=True)
+
+
+def test_infinite_numbers_are_missing_and_told(
+    asked: Callable[..., Project], wide_frame: pd.DataFrame, wide: Path
+) -> None:
+    hours = wide_frame["Hours"].astype(object)
+    hours[[3, 5]] = ["inf", "-Infinity"]
+    wide_frame.assign(Hours=hours).to_csv(wide / "leads.csv", index=False)
+    trained = train.train(asked(lambda _: None))
+    findings = [str(finding) for finding in trained.prepared.tables.findings]
+    assert findings == ["leads: 'Hours' is infinite and counts as missing: 2 rows kept (3, 5)"]
+    assert trained.prepared.data.X["Hours"].isna().sum() == 2
+
+
+def test_labels_maturity_and_ages_are_what_sql_makes_of_the_tables(
+    trained: train.Trained, world: World
+) -> None:
+    project, data = trained.prepared.project, trained.prepared.data
+    database = duckdb.connect()
+    for name in ("leads", "events", "outcomes"):
+        database.register(name, getattr(world, name))
+    found = dict(zip(zip(data.lead_id, data.age, strict=True), trained.prepared.y.tolist(), strict=True))
+    rows = database.execute(
+        """
+        with looks as (
+            select lead_id, age, epoch_us(created_at) + (age * 86400000000)::bigint as as_of
+            from leads, unnest($ages) as ages(age)
+        ),
+        won as (
+            select lead_id, min(epoch_us("at")) as won_at from outcomes
+            where stage = 'Closed Won' group by all
+        ),
+        closed as (
+            select lead_id, min(epoch_us("at")) as closed_at from outcomes
+            where stage in ('Closed Won', 'Closed Lost', 'Disqualified') group by all
+        ),
+        data as (
+            select max(moment) as ending from (
+                select epoch_us(created_at) as moment from leads
+                union all select epoch_us(occurred_at) from events
+                union all select epoch_us("at") from outcomes
+            )
+        )
+        select lead_id, age, coalesce(won_at < as_of + $horizon, false)::int
+        from looks cross join data left join won using (lead_id) left join closed using (lead_id)
+        where coalesce(closed_at >= as_of, true) and as_of + $horizon <= ending
+        """,
+        {"ages": list(project.ages), "horizon": int(project.horizon * DAY)},
+    ).fetchall()
+    assert found == {(lead, age): y for lead, age, y in rows}
+    assert 0.02 < np.mean(list(found.values())) < 0.2
+
+
+def test_the_backtest_has_each_lead_once(trained: train.Trained) -> None:
+    seen, data = trained.comparison.predictions, trained.prepared.data
+    leads = pd.Series(data.group[seen["row"].to_numpy()])
+    backtest = trained.bundle.backtest
+    assert len(backtest.y) == leads.nunique()
+    chosen = seen[trained.comparison.chosen].groupby(leads.to_numpy()).max()
+    assert sorted(backtest.probability.tolist()) == sorted(chosen.tolist())
+
+
+def test_the_facts_are_kept(trained: train.Trained) -> None:
+    facts = trained.bundle.facts
+    assert facts["training"]["rows"] == len(trained.prepared.data.X)
+    assert facts["training"]["converted"] == int(trained.prepared.y.sum())
+    assert facts["training"]["split"] == "forward"
+    assert facts["comparison"]["chosen"] == trained.comparison.chosen
+    models = {row["model"] for row in facts["comparison"]["rows"]}
+    assert models == {"points", "logistic", "boosted"}
