@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from leadscore.data.tables import Contract
 from leadscore.errors import LeadScoreError, ModelError, UsageError, explain, shown
 from leadscore.explain.card import GradeCuts
 from leadscore.features.declare import Feature, from_dict, to_dict
-from leadscore.files import pack_arrays, unpack_arrays
+from leadscore.files import pack_arrays, require_writable, unpack_arrays, unwritable
 from leadscore.models.calibration import Scale, Sigmoid, probability
 from leadscore.models.matrix import Column
 from leadscore.models.saved import read_scorer
@@ -64,17 +64,17 @@ class Bundle:
     """
 
     name: str
-    contract: Contract
-    features: tuple[Feature, ...]
-    scorer: Scorer
+    contract: Contract = field(repr=False)
+    features: tuple[Feature, ...] = field(repr=False)
+    scorer: Scorer = field(repr=False)
     calibration: Sigmoid
     scale: Scale
     policy: Policy
     cuts: GradeCuts
-    typical: Mapping[str, float | str | None]
+    typical: Mapping[str, float | str | None] = field(repr=False)
     horizon: float | None
-    backtest: Backtest
-    facts: Mapping[str, Any]
+    backtest: Backtest = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -104,26 +104,39 @@ def save(bundle: Bundle, folder: str | Path) -> Path:
     target = require_place(folder)
     files = _files(bundle)
     files[MANIFEST] = _json(_manifest(bundle, files))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        for name, content in files.items():
-            with (beside / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        beside.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.rename(old / "model")
-            beside.rename(target)
-            shutil.rmtree(old)
-        else:
-            beside.rename(target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        place = target.resolve()  # a link stays a link
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        try:
+            for name, content in files.items():
+                with (beside / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            beside.chmod(0o755)
+            _swap(beside, place)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise unwritable(target, error) from error
     return target
+
+
+def _swap(beside: Path, target: Path) -> None:
+    """Put one directory in the place of another; if that fails, the other is back where it was."""
+    if not target.exists():
+        beside.rename(target)
+        return
+    old = beside.with_name(f"{beside.name}.old")
+    target.rename(old)
+    try:
+        beside.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def require_place(folder: str | Path) -> Path:
@@ -132,17 +145,32 @@ def require_place(folder: str | Path) -> Path:
     Raises
     ------
     UsageError
-        A file or another folder is in the way.
+        A file or another folder is in the way, or it could not be written there.
     """
     target = Path(folder)
-    if target.exists() and not (
-        target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
-    ):
-        found = "a file" if target.is_file() else "a folder that holds something else"
-        raise UsageError(
-            explain(f"a new folder or a saved model at {shown(target)}", found, "choose another place")
-        )
+    found = None
+    if target.name in ("", ".."):
+        found = "a path that does not end in a name"
+    elif target.is_dir():
+        found = "a folder that holds something else" if _foreign(target) else None
+    elif target.exists():
+        found = "a file"
+    else:
+        require_writable(target)
+    if found is not None:
+        expected = f"a new folder or a saved model at {shown(target, 300)}"
+        raise UsageError(explain(expected, found, "choose another place"))
     return target
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether a folder holds anything that is no part of a saved model, and would be lost with it."""
+    present = {entry.name for entry in folder.iterdir()}
+    try:
+        listed = set(json.loads((folder / MANIFEST).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        listed = set()
+    return bool(present - {*listed, MANIFEST}) if listed else bool(present)
 
 
 def load(folder: str | Path, *, manifest_sha256: str | None = None) -> Bundle:
@@ -167,15 +195,20 @@ def load(folder: str | Path, *, manifest_sha256: str | None = None) -> Bundle:
     ModelError
         Something is missing, cut, altered, added, or from a newer format.
     """
-    manifest, files = _verified(Path(folder), manifest_sha256)
+    where = shown(folder, 300)
+    try:
+        manifest, files = _verified(Path(folder), manifest_sha256)
+    except OSError as error:
+        found = f"one that cannot be read ({error.strerror})"
+        raise ModelError(explain(f"a saved model in {where}", found, _RESTORE)) from error
     try:
         bundle = _read(manifest, files)
+        _probe(bundle, manifest["probe"])
     except LeadScoreError as error:
-        raise ModelError(f"the model in {shown(folder)} does not load: {error}") from error
+        raise ModelError(f"the model in {where} does not load: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         found = f"one that does not read ({type(error).__name__})"
-        raise ModelError(explain(f"a saved model in {shown(folder)}", found, _RESTORE)) from error
-    _probe(bundle, manifest["probe"])
+        raise ModelError(explain(f"a saved model in {where}", found, _RESTORE)) from error
     return bundle
 
 
@@ -247,7 +280,7 @@ def _verified(folder: Path, manifest_sha256: str | None) -> tuple[dict[str, Any]
     if not path.is_file():
         found = "no manifest.json in it" if folder.is_dir() else "nothing there"
         raise ModelError(
-            explain(f"a saved model in {shown(folder)}", found, "train one, or correct the path")
+            explain(f"a saved model in {shown(folder, 300)}", found, "train one, or correct the path")
         )
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise ModelError(explain("a manifest.json of at most 16 MiB", "a larger one", _RESTORE))

@@ -68,6 +68,12 @@ class LeadModel:
         """Whether a score is of a moment, so that `as_of` must be given."""
         return self.bundle.horizon is not None
 
+    @property
+    def needs_events(self) -> bool:
+        """Whether events are a table of their own, so that they must be given, even if there are none."""
+        contract = self.bundle.contract
+        return contract.events is not None and not contract.event_log
+
     def score(self, leads: Any, events: Any = None, as_of: Moment = None) -> pd.DataFrame:
         """Score a table of leads.
 
@@ -76,7 +82,8 @@ class LeadModel:
         leads : DataFrame, Arrow table, path or list of dict
             The table as the project's config describes it, under its own column names.
         events : the same, optional
-            What the leads did.
+            What the leads did; needed by models that read events, `[]` if there are none. Anonymous events of
+            the leads' visitors belong to them.
         as_of : datetime, str or int, optional
             The moment that the score is of, as a datetime, in ISO 8601 or in UTC microseconds; needed by
             models that read time. Events at or after it do not count.
@@ -92,7 +99,7 @@ class LeadModel:
         DataError
             The table breaks the contract.
         UsageError
-            The model needs `as_of` and got none, or one without a time zone.
+            The model needs events or `as_of` and got none, or a moment without a time zone.
         """
         rows, found = self._rows(leads, events, as_of)
         split = self._split(rows)
@@ -110,16 +117,14 @@ class LeadModel:
         frame.attrs["findings"] = found
         return frame
 
-    def score_one(
-        self, lead: Mapping[str, Any], events: Sequence[Mapping[str, Any]] | None = None, as_of: Moment = None
-    ) -> LeadScore:
+    def score_one(self, lead: Mapping[str, Any], events: Any = None, as_of: Moment = None) -> LeadScore:
         """Score one lead from plain values: the same numbers as `score`, to the last bit.
 
         Parameters
         ----------
         lead : mapping
             Column names to values; what is absent is missing.
-        events : sequence of mapping, optional
+        events : sequence of mapping, or a table, optional
         as_of : datetime, str or int, optional
 
         Returns
@@ -131,7 +136,7 @@ class LeadModel:
         DataError
             The lead cannot be scored; the message says why.
         """
-        frame = self.score([lead], None if events is None else list(events), as_of)
+        frame = self.score([dict(lead)], events, as_of)
         if frame.empty:
             found = "; ".join(frame.attrs["findings"]) or "none"
             raise DataError(explain("a lead that can be scored", found, "mend it"))
@@ -189,6 +194,9 @@ class LeadModel:
             do = "pass as_of, the moment that the scores are of"
             raise UsageError(explain("a moment, since this model reads time", "none", do))
         when = moment(as_of, self.bundle.contract.timezone) if self.needs_time else None
+        if events is None and self.needs_events:
+            do = "pass events, or [] if there are none"
+            raise UsageError(explain("the leads' events, since this model reads them", "none", do))
         tables = read_tables(self.bundle.contract, leads, events, training=False)
         rows = snapshot(tables, self.bundle.features, when)
         return rows, _found(tables, rows)

@@ -66,7 +66,10 @@ def log_run(
     """
     mlflow = require_mlflow()
     with _quiet():
-        mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or STORE)
+        store = uri or os.environ.get("MLFLOW_TRACKING_URI") or STORE
+        mlflow.set_tracking_uri(store)
+        if mlflow.get_experiment_by_name(experiment) is None:
+            mlflow.create_experiment(experiment, artifact_location=_artifacts(store))
         mlflow.set_experiment(experiment)
         with mlflow.start_run() as run:
             mlflow.log_params({**parameters, "chosen": comparison.chosen})
@@ -93,6 +96,13 @@ def as_pyfunc(folder: Path) -> dict[str, Any]:
         "signature": ModelSignature(params=as_of),
         "pip_requirements": ["leadscore"],
     }
+
+
+def _artifacts(store: str) -> str | None:
+    """Keep files beside a SQLite store, where MLflow would put them in whatever folder is the current one."""
+    if not store.startswith("sqlite:///"):
+        return None
+    return (Path(store.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
 
 
 def _metrics(comparison: Comparison) -> dict[str, float]:

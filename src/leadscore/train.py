@@ -1,7 +1,7 @@
 """The main job, readable as its steps: read, audit, look at leads as they were, compare, fit, keep."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,11 @@ class Prepared:
     """
 
     project: Project
-    tables: Tables
-    audits: tuple[FieldAudit, ...]
-    features: tuple[Feature, ...]
-    data: Snapshot
-    y: NDArray[np.int8]
+    tables: Tables = field(repr=False)
+    audits: tuple[FieldAudit, ...] = field(repr=False)
+    features: tuple[Feature, ...] = field(repr=False)
+    data: Snapshot = field(repr=False)
+    y: NDArray[np.int8] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def read(project: Project) -> Tables:
     known = [*tables.kinds, *contract.ignore, *(column for column in columns if column is not None)]
     named = {"exclude": project.exclude, "allow": project.allow, "families": project.roles.families}
     for section, fields in named.items():
-        for field in fields:
-            if field not in known:
-                found = f"{shown(field)!r}{nearest(field, known)}"
+        for name in fields:
+            if name not in known:
+                found = f"{shown(name)!r}{nearest(name, known)}"
                 raise DataError(
                     explain(f"fields of the leads under {section}", found, "correct or remove it")
                 )
@@ -189,7 +189,7 @@ def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
 def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Comparison:
     """Compare the points with every model on rows that none of them has seen."""
     data, project = prepared.data, prepared.project
-    folds = _folds(prepared)
+    split = folds(prepared)
     slices: dict[str, NDArray[Any]] = {}
     if data.age is not None and len(project.ages) > 1:
         slices = {f"age={age:g}d": data.age == age for age in project.ages}
@@ -197,7 +197,7 @@ def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Compa
         data.X,
         prepared.y,
         models(project),
-        folds,
+        split,
         group=data.group,
         baseline="points",
         slices=slices,
@@ -288,7 +288,7 @@ def _refuse_capacity(prepared: Prepared) -> None:
     data, capacity = prepared.data, prepared.project.target.capacity
     if capacity is None:
         return
-    tested = np.concatenate([fold.test for fold in _folds(prepared)])
+    tested = np.concatenate([fold.test for fold in folds(prepared)])
     weeks = 1 if data.as_of is None else int(np.ptp(data.as_of[tested])) // (7 * DAY) + 1
     most = len(np.unique(data.group[tested])) / weeks
     if capacity >= most:
@@ -304,7 +304,7 @@ def _young(horizon: float | None) -> DataError:
     return DataError(explain(f"leads older than the horizon of {horizon:g} days", "none that is mature", do))
 
 
-def _folds(prepared: Prepared) -> tuple[Fold, ...]:
+def folds(prepared: Prepared) -> tuple[Fold, ...]:
     """Go forward in time where there is an order, unless the project says otherwise."""
     project, data = prepared.project, prepared.data
     if not _is_forward(project, data):
