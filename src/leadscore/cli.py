@@ -39,6 +39,7 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The project's YA
 Model = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
 Leads = Annotated[Path, typer.Argument(metavar="LEADS", help="The leads as the config describes them.")]
 Events = Annotated[Path | None, typer.Option(help="The events of these leads.")]
+History = Annotated[Path | None, typer.Option(help="How the attributes of these leads changed.")]
 AsOf = Annotated[str | None, typer.Option(help="The moment of the score; now, if not given.", metavar="TIME")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison or audit as JSON.")]
 NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep no record in MLflow.")]
@@ -141,6 +142,7 @@ def score(
     leads: Leads,
     out: Annotated[Path, typer.Option(help="Where the scores go: .csv or .parquet.")],
     events: Events = None,
+    history: History = None,
     as_of: AsOf = None,
 ) -> None:
     """Score a table of leads."""
@@ -149,7 +151,7 @@ def score(
 
     require_table_name(out)
     loaded = load(model)
-    frame = loaded.score(leads, events, _moment(as_of, loaded.needs_time))
+    frame = loaded.score(leads, events, _moment(as_of, loaded.needs_time), history=history)
     _findings(frame.attrs["findings"])
     print(f"{len(frame):,} leads scored: {write_table(frame, out)}")
 
@@ -160,6 +162,7 @@ def explain_lead(
     leads: Leads,
     lead: Annotated[str, typer.Option(help="The id of the lead.", metavar="ID")],
     events: Events = None,
+    history: History = None,
     as_of: AsOf = None,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.text,
     out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
@@ -169,7 +172,8 @@ def explain_lead(
     from leadscore.predict import load
 
     loaded = load(model)
-    why = loaded.explain(leads, events, _moment(as_of, loaded.needs_time), lead_id=lead)[0]
+    moment = _moment(as_of, loaded.needs_time)
+    why = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
     text = {
         Format.text: why.text,
         Format.json: lambda: json.dumps(why.to_dict(), indent=2, ensure_ascii=False),

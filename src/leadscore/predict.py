@@ -1,22 +1,25 @@
 """The one scoring path: load a model, then score tables, score one lead, or explain a score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from leadscore import bundle as bundles
 from leadscore.bundle import Bundle
+from leadscore.data.identity import merge_duplicates
 from leadscore.data.tables import Tables, read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain.card import Explanation, driver_families, explanations
 from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
 from leadscore.features.snapshot import Snapshot, snapshot
-from leadscore.models.matrix import to_matrix
+from leadscore.models.matrix import Floats
 from leadscore.policy.ledger import in_force
 from leadscore.policy.policy import Policy, stage_reasons, stages
 
@@ -74,7 +77,9 @@ class LeadModel:
         contract = self.bundle.contract
         return contract.events is not None and not contract.event_log
 
-    def score(self, leads: Any, events: Any = None, as_of: Moment = None) -> pd.DataFrame:
+    def score(
+        self, leads: Any, events: Any = None, as_of: Moment = None, *, history: Any = None
+    ) -> pd.DataFrame:
         """Score a table of leads.
 
         Parameters
@@ -87,11 +92,14 @@ class LeadModel:
         as_of : datetime, str or int, optional
             The moment that the score is of, as a datetime, in ISO 8601 or in UTC microseconds; needed by
             models that read time. Events at or after it do not count.
+        history : the same as `leads`, optional
+            How attributes changed, so that each is the one before `as_of`; without it, each is as in `leads`.
 
         Returns
         -------
         DataFrame of shape (n, 6)
-            lead_id, probability, score, stage, fit, engagement: one row a lead, in the order given.
+            lead_id, probability, score, stage, fit, engagement: one row a lead, in the order given. Leads
+            that are one person, where the project says so, share the person's score.
             ``frame.attrs["findings"]`` says in sentences which rows were left out or mended.
 
         Raises
@@ -101,7 +109,7 @@ class LeadModel:
         UsageError
             The model needs events or `as_of` and got none, or a moment without a time zone.
         """
-        rows, found = self._rows(leads, events, as_of)
+        rows, found = self._rows(leads, events, as_of, history)
         split = self._split(rows)
         sums = family_sums(split.points, driver_families(self.bundle.scorer, self.bundle.features))
         frame = pd.DataFrame(
@@ -117,7 +125,14 @@ class LeadModel:
         frame.attrs["findings"] = found
         return frame
 
-    def score_one(self, lead: Mapping[str, Any], events: Any = None, as_of: Moment = None) -> LeadScore:
+    def score_one(
+        self,
+        lead: Mapping[str, Any],
+        events: Any = None,
+        as_of: Moment = None,
+        *,
+        history: Any = None,
+    ) -> LeadScore:
         """Score one lead from plain values: the same numbers as `score`, to the last bit.
 
         Parameters
@@ -126,6 +141,7 @@ class LeadModel:
             Column names to values; what is absent is missing.
         events : sequence of mapping, or a table, optional
         as_of : datetime, str or int, optional
+        history : sequence of mapping, optional
 
         Returns
         -------
@@ -136,20 +152,26 @@ class LeadModel:
         DataError
             The lead cannot be scored; the message says why.
         """
-        frame = self.score([dict(lead)], events, as_of)
+        frame = self.score([dict(lead)], events, as_of, history=history)
         if frame.empty:
             found = "; ".join(frame.attrs["findings"]) or "none"
             raise DataError(explain("a lead that can be scored", found, "mend it"))
         return LeadScore(**{str(name): values.tolist()[0] for name, values in frame.items()})
 
     def explain(
-        self, leads: Any, events: Any = None, as_of: Moment = None, *, lead_id: int | str | None = None
+        self,
+        leads: Any,
+        events: Any = None,
+        as_of: Moment = None,
+        *,
+        lead_id: int | str | None = None,
+        history: Any = None,
     ) -> list[Explanation]:
         """Explain the score of each lead: reasons in points that add up to it exactly.
 
         Parameters
         ----------
-        leads, events, as_of
+        leads, events, as_of, history
             As for `score`.
         lead_id : int or str, optional
             Explain this lead only.
@@ -164,7 +186,7 @@ class LeadModel:
         DataError
             The table breaks the contract, or there is no such lead.
         """
-        rows, found = self._rows(leads, events, as_of)
+        rows, found = self._rows(leads, events, as_of, history)
         if lead_id is not None:
             rows = rows.take(_place(rows, lead_id, found))
         bundle, split, ruled = self.bundle, self._split(rows), self._ruled(rows)
@@ -175,7 +197,7 @@ class LeadModel:
             rows.lead_id.tolist(),
             split,
             bundle.scorer,
-            to_matrix(rows.X, bundle.scorer.columns),
+            self._matrix(rows),
             features=bundle.features,
             typical=bundle.typical,
             cuts=bundle.cuts,
@@ -188,7 +210,7 @@ class LeadModel:
             lines=dict(zip(self.policy.lines, starts.tolist(), strict=True)),
         )
 
-    def _rows(self, leads: Any, events: Any, as_of: Moment) -> tuple[Snapshot, list[str]]:
+    def _rows(self, leads: Any, events: Any, as_of: Moment, history: Any) -> tuple[Snapshot, list[str]]:
         """Look at the leads as they were, and say what could not be looked at."""
         if self.needs_time and as_of is None:
             do = "pass as_of, the moment that the scores are of"
@@ -197,18 +219,33 @@ class LeadModel:
         if events is None and self.needs_events:
             do = "pass events, or [] if there are none"
             raise UsageError(explain("the leads' events, since this model reads them", "none", do))
-        tables = read_tables(self.bundle.contract, leads, events, training=False)
-        rows = snapshot(tables, self.bundle.features, when)
-        return rows, _found(tables, rows)
+        contract, features = self.bundle.contract, self.bundle.features
+        tables = read_tables(contract, leads, events, history=history, training=False)
+        if contract.identity is None or len(tables.lead_id) < 2:
+            rows = snapshot(tables, features, when)
+            return rows, _found(tables, rows, when)
+        people, report = merge_duplicates(tables, contract.identity, before=when)
+        rows = _each(snapshot(people, features, when), tables, report.row)
+        return rows, _found(replace(tables, findings=people.findings), rows, when)
 
     def _split(self, rows: Snapshot) -> DriverPoints:
         bundle = self.bundle
-        M = to_matrix(rows.X, bundle.scorer.columns)
-        return driver_points(bundle.scorer, bundle.calibration, bundle.scale, M)
+        return driver_points(bundle.scorer, bundle.calibration, bundle.scale, self._matrix(rows))
+
+    def _matrix(self, rows: Snapshot) -> Floats:
+        """Give the columns that the scorer reads."""
+        M: Floats = rows.matrix.T.take(self._places, axis=0).T
+        return M
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """Where the scorer's columns are among those of the features."""
+        place = {column: j for j, column in enumerate(self.bundle.columns)}
+        return np.array([place[column] for column in self.bundle.scorer.columns], np.intp)
 
     def _ruled(self, rows: Snapshot) -> tuple[Any, Any]:
         """Give what the policy's rules look at."""
-        return to_matrix(rows.X, self.bundle.columns), self.bundle.columns
+        return rows.matrix, self.bundle.columns
 
 
 def load(folder: str | Path, *, manifest_sha256: str | None = None) -> LeadModel:
@@ -271,14 +308,24 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
         raise UsageError(explain("as_of as a time with its zone", shown(as_of), do)) from None
 
 
-def _found(tables: Tables, rows: Snapshot) -> list[str]:
+def _each(rows: Snapshot, tables: Tables, row: NDArray[np.int64]) -> Snapshot:
+    """Give each lead the row of its person: of the people that are seen, and of them only these leads."""
+    place = rows.group.searchsorted(row)
+    seen = np.flatnonzero(np.append(rows.group, -1)[place] == row)
+    return replace(rows.take(place[seen]), lead_id=tables.lead_id[seen], position=tables.position[seen])
+
+
+def _found(tables: Tables, rows: Snapshot, when: int | None) -> list[str]:
     late = len(tables.lead_id) - len(rows.lead_id)
-    found = [str(finding) for finding in tables.findings]
-    if late:
-        found.append(
-            f"leads: created at or after the moment: {late} {'row' if late == 1 else 'rows'} left out"
-        )
-    return found
+    unseen = 0
+    if tables.events is not None and when is not None:
+        known_at = tables.events.at if tables.events.known_at is None else tables.events.known_at
+        unseen = int(((tables.events.at >= when) | (known_at > when)).sum())
+    counts = {"leads: created at or after the moment": late, "events: later than the moment": unseen}
+    return [
+        *map(str, tables.findings),
+        *(f"{what}: {n:,} {'row' if n == 1 else 'rows'} left out" for what, n in counts.items() if n),
+    ]
 
 
 def _place(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from leadscore.bundle import Bundle
-from leadscore.data.identity import duplicate_groups
+from leadscore.data.history import leads_as_of
+from leadscore.data.identity import duplicate_groups, merge_duplicates
 from leadscore.data.tables import Tables, read_tables
 from leadscore.errors import DataError, LeakageError, UsageError, explain, nearest, shown
 from leadscore.evaluation.compare import Comparison, compare
@@ -19,8 +20,8 @@ from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
-from leadscore.features.declare import Feature, declare
-from leadscore.features.snapshot import Snapshot, training_snapshot
+from leadscore.features.declare import EventFeature, Feature, declare
+from leadscore.features.snapshot import Snapshot, earliest, training_snapshot
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import Scale
 from leadscore.models.estimators import LogisticScorer, PointsClassifier
@@ -117,7 +118,7 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     refuse_leaks(project, audits)
     progress("Building features as of each snapshot")
     features = declare(
-        tables,
+        _as_seen(project, tables),
         exclude=set(project.exclude),
         roles=project.roles,
         extra=project.asked,
@@ -136,7 +137,10 @@ def read(project: Project) -> Tables:
     """Read a project's tables, outcomes included, and refuse fields in the config that are not in them."""
     tables = _tables(project)
     contract = project.contract
-    columns = (contract.lead_id, contract.created_at, contract.order_by, contract.target)
+    if contract.identity is not None:
+        tables, _ = merge_duplicates(tables, contract.identity)
+    places = ("lead_id", "created_at", "order_by", "target", "visitor_id")
+    columns = [getattr(contract, place) for place in places]
     known = [*tables.kinds, *contract.ignore, *(column for column in columns if column is not None)]
     named = {"exclude": project.exclude, "allow": project.allow, "families": project.roles.families}
     for section, fields in named.items():
@@ -168,12 +172,22 @@ def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
         raise DataError(
             explain("leads that converted and leads that did not", "one class only", "give the table both")
         )
-    fields = tables.leads.to_pandas()[known].reset_index(drop=True)
+    fields = _as_seen(project, tables).leads.to_pandas()[known].reset_index(drop=True)
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     order = tables.order if tables.created_at is None else tables.created_at
     order = None if order is None else order[known]
     audits = audit(fields, y[known], group=group[known], order=order, seed=project.seed)
     return tuple(sorted(audits, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict)))
+
+
+def _as_seen(project: Project, tables: Tables) -> Tables:
+    """Give attributes with a history as of the last moment that each lead is looked at while open."""
+    if not tables.history or tables.created_at is None:
+        return tables
+    moment = tables.created_at + round(max(project.ages) * DAY)
+    if tables.outcomes is not None:
+        moment = np.minimum(moment, earliest(tables.outcomes, _CLOSING, len(moment)))
+    return replace(tables, leads=leads_as_of(tables, moment))
 
 
 def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
@@ -227,7 +241,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     sums = family_sums(points, driver_families(scorer, prepared.features))
     return Bundle(
         name=project.name,
-        contract=replace(project.contract, kinds=_kinds_read(prepared)),
+        contract=replace(project.contract, kinds=_kinds_read(prepared), event_types=_types_known(prepared)),
         features=prepared.features,
         scorer=scorer,
         calibration=calibration,
@@ -343,9 +357,20 @@ def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
 
 
 def _kinds_read(prepared: Prepared) -> dict[str, str]:
-    """Keep the fields that features read: no other column is asked for when scoring."""
-    kinds = prepared.tables.kinds
-    return {name: kinds[name] for feature in prepared.features for name in feature.reads}
+    """Keep the fields that features read, and those that tell persons: no other is asked for when scoring."""
+    kinds, identity = prepared.tables.kinds, prepared.project.contract.identity
+    tell = () if identity is None else (*identity.email, *identity.phone)
+    return {name: kinds[name] for name in (*(n for f in prepared.features for n in f.reads), *tell)}
+
+
+def _types_known(prepared: Prepared) -> tuple[str, ...]:
+    """Name the event types that there were, and those that features name all the same."""
+    events = prepared.tables.events
+    types = set() if events is None else set(events.types)
+    for feature in prepared.features:
+        if isinstance(feature, EventFeature):
+            types |= {name for name in (feature.event, feature.per, *(feature.types or ())) if name}
+    return tuple(sorted(types))
 
 
 def tune(project: Project, backtest: Backtest) -> Tuning:

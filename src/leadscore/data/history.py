@@ -4,10 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from leadscore.data.columns import coded, found_in, ids, mask, ranks
-from leadscore.data.contract import Changes, Contract, Finding, HistoryColumns, Ints
+from leadscore.data.contract import Changes, Contract, Finding, HistoryColumns, Ints, Tables
 from leadscore.data.readers import Given, finding, read_given
 from leadscore.data.screen import Screen
 from leadscore.errors import shown
@@ -154,7 +153,28 @@ def in_force(
     return pa.concat_arrays([values, changes.value]), places
 
 
-def column_as_of(values: pa.Array, changes: Changes | None, lead: Ints, as_of: Ints | None) -> pa.Array:
-    """Give each row's value of an attribute as of its moment."""
-    pool, place = in_force(values, changes, lead, as_of)
-    return pc.take(pool, pa.array(place, mask=place < 0))
+def leads_as_of(tables: Tables, as_of: Ints) -> pa.Table:
+    """Give every attribute of every lead as of the lead's moment.
+
+    Parameters
+    ----------
+    tables
+        Leads, with or without a history.
+    as_of
+        One a lead, UTC microseconds.
+
+    Examples
+    --------
+    >>> changes = {"size": Changes(np.array([0]), np.array([10]), pa.array([2.0]))}
+    >>> leads, ids = pa.table({"size": [9.0, 8.0]}), np.arange(2)
+    >>> tables = Tables(leads, ids, ids, None, None, None, None, None, {"size": "number"}, (), changes)
+    >>> leads_as_of(tables, np.array([10, 10]))["size"].to_pylist()
+    [None, 8.0]
+    """
+    history, lead = tables.history or {}, np.arange(len(tables.lead_id))
+    columns = {}
+    for name in tables.leads.column_names:
+        values = tables.leads.column(name).combine_chunks()
+        pool, place = in_force(values, history.get(name), lead, as_of)
+        columns[name] = pool.take(pa.array(place, mask=place < 0))
+    return pa.table(columns)

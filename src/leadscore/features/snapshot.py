@@ -225,8 +225,8 @@ def _at_ages(
     if horizon is None or not horizon > 0 or not ages or not min(ages) > 0:
         do = "set both, as ages 1d, 7d and horizon 30d"
         raise UsageError(explain("ages and a horizon above 0", f"ages {list(ages)}, horizon {horizon}", do))
-    closed = _earliest(tables.outcomes, _CLOSING, len(tables.lead_id))
-    won = _earliest(tables.outcomes, ("won",), len(tables.lead_id))
+    closed = earliest(tables.outcomes, _CLOSING, len(tables.lead_id))
+    won = earliest(tables.outcomes, ("won",), len(tables.lead_id))
     leads: list[Ints] = []
     moments: list[Ints] = []
     parts: list[slice] = []
@@ -255,7 +255,7 @@ def _at_ages(
     )
 
 
-def _earliest(outcomes: Outcomes, stages: Sequence[str], leads: int) -> Ints:
+def earliest(outcomes: Outcomes, stages: Sequence[str], leads: int) -> Ints:
     """Find when each lead first reached one of the stages; far in the future where it did not."""
     wanted = np.array([stage in stages for stage in outcomes.stages])[outcomes.stage]
     earliest = np.full(leads, _NEVER, np.int64)
