@@ -1,5 +1,7 @@
 """Writing files so that they are whole or not there at all, and tables that a spreadsheet may open."""
 
+import csv
+import errno
 import io
 import os
 import tempfile
@@ -32,29 +34,53 @@ def replace_file(path: str | Path, content: bytes) -> Path:
     Raises
     ------
     UsageError
-        The folder cannot be written to.
+        It cannot be written there; whatever was there is as it was.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(beside).chmod(0o644)
+            Path(beside).replace(target)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise UsageError(
-            explain(
-                f"a folder to write {shown(target.name)!r} in", error.strerror or "none", "choose another"
-            )
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        raise unwritable(target, error) from error
     return target
+
+
+def require_writable(path: str | Path) -> Path:
+    """Refuse, before any work is done, a file that could not be written; as `replace_file`.
+
+    Raises
+    ------
+    UsageError
+        A folder is in the way, or there is none to write in.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise unwritable(target, IsADirectoryError(errno.EISDIR, "a folder of that name"))
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise unwritable(target, NotADirectoryError(errno.ENOTDIR, f"{shown(above.name)!r}, which is a file"))
+    if not os.access(above, os.W_OK):
+        raise unwritable(target, PermissionError(errno.EACCES, "a folder that is not to be written to"))
+    return target
+
+
+def unwritable(target: Path, error: OSError) -> UsageError:
+    """Say in one line why something cannot be written."""
+    found = error.strerror or type(error).__name__
+    found = found[0].lower() + found[1:]
+    return UsageError(
+        explain(f"a place to write {shown(target, 300)}", found, "choose another, or mend that")
+    )
 
 
 def pack_arrays(arrays: Mapping[str, "NDArray[Any]"]) -> bytes:
@@ -120,20 +146,23 @@ def write_table(frame: "pd.DataFrame", path: str | Path) -> Path:
         The name ends in neither .csv nor .parquet.
     """
     target = require_table_name(path)
-    return replace_file(target, _WRITERS[target.suffix](frame))
+    return replace_file(target, _WRITERS[target.suffix.lower()](frame))
 
 
 def require_table_name(path: str | Path) -> Path:
     """Refuse, before any work is done, a name that says no format; as `write_table`."""
     target = Path(path)
-    if target.suffix not in _WRITERS:
+    if target.suffix.lower() not in _WRITERS:
         raise UsageError(explain("an output that ends in .csv or .parquet", shown(target.name), "name it so"))
     return target
 
 
 def _csv(frame: "pd.DataFrame") -> bytes:
     guarded = frame.apply(lambda column: column.map(_guard) if not _is_number(column) else column)
-    return bytes(guarded.to_csv(index=False).encode())
+    # A lone carriage return is a new row to many a reader, but the writer does not quote it of itself.
+    broken = guarded.map(lambda value: isinstance(value, str) and "\r" in value).to_numpy().any()
+    quoting = csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL
+    return bytes(guarded.to_csv(index=False, quoting=quoting).encode())
 
 
 def _parquet(frame: "pd.DataFrame") -> bytes:
