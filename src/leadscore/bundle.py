@@ -258,8 +258,8 @@ def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
-    return Bundle(
-        name=manifest["name"],
+    bundle = Bundle(
+        name=_checked(manifest, "name", str),
         contract=Contract.from_dict(manifest["contract"]),
         features=tuple(from_dict(values) for values in manifest["features"]),
         scorer=read_scorer(manifest["scorer"], files),
@@ -267,16 +267,29 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         scale=Scale.from_dict(manifest["scale"]),
         policy=Policy.from_dict(json.loads(files["policy.json"])),
         cuts=GradeCuts.from_dict(manifest["cuts"]),
-        typical=manifest["typical"],
-        horizon=manifest["horizon"],
+        typical=_checked(manifest, "typical", dict),
+        horizon=_checked(manifest, "horizon", float | None),
         backtest=Backtest(**unpack_arrays(files["backtest.npz"])),
-        facts=manifest["facts"],
+        facts=_checked(manifest, "facts", dict),
     )
+    if bundle.scorer.columns != bundle.columns:
+        raise ModelError(explain("features that make the scorer's columns", "other ones", _RESTORE))
+    for rule in (*bundle.policy.suppress, *bundle.policy.fast_track):
+        rule.holds(np.empty((0, len(bundle.columns))), bundle.columns)
+    return bundle
+
+
+def _checked(manifest: Mapping[str, Any], name: str, kind: Any) -> Any:
+    if not isinstance(manifest[name], kind):
+        raise TypeError(name)
+    return manifest[name]
 
 
 def _verified(folder: Path, manifest_sha256: str | None) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read the manifest and every file it names, refusing whatever is not exactly as it says."""
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise ModelError(explain(f"an ordinary file {shown(path, 300)}", "a link", _RESTORE))
     if not path.is_file():
         found = "no manifest.json in it" if folder.is_dir() else "nothing there"
         raise ModelError(
@@ -289,7 +302,7 @@ def _verified(folder: Path, manifest_sha256: str | None) -> tuple[dict[str, Any]
         raise ModelError(explain("the manifest whose digest was given", "another one", _RESTORE))
     try:
         manifest = json.loads(raw)
-        version, listed = manifest["format"], dict(manifest["files"])
+        version, listed = manifest["format"], {**manifest["files"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(explain("a manifest.json that reads", "a damaged one", _RESTORE)) from None
     if version != FORMAT:
@@ -305,14 +318,14 @@ def _verified(folder: Path, manifest_sha256: str | None) -> tuple[dict[str, Any]
 
 def _checked_file(path: Path, expected: Any) -> bytes:
     if path.is_symlink() or not path.is_file():
-        raise ModelError(explain(f"an ordinary file {shown(path.name)!r}", "a link or folder", _RESTORE))
+        raise ModelError(explain(f"an ordinary file {shown(path, 300)}", "a link or folder", _RESTORE))
     size = path.stat().st_size
     if size > _FILE_LIMIT or not isinstance(expected, dict) or size != expected.get("bytes"):
-        wanted = f"{shown(path.name)!r} of the size that the manifest says"
+        wanted = f"{shown(path, 300)} of the size that the manifest says"
         raise ModelError(explain(wanted, f"{size:,} bytes", _RESTORE))
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != expected.get("sha256"):
-        raise ModelError(explain(f"{shown(path.name)!r} as it was saved", "altered content", _RESTORE))
+        raise ModelError(explain(f"{shown(path, 300)} as it was saved", "altered content", _RESTORE))
     return content
 
 
