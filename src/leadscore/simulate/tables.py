@@ -23,6 +23,7 @@ CONTRACT = Contract(
         content="content",
         campaign="campaign",
         value="value",
+        event_id="event_id",
     ),
     outcomes=OutcomeColumns(
         reason="reason",
