@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -190,9 +190,55 @@ class _Label(_Section):
         return self
 
 
+class _Declared(_Section):
+    """An event feature, as a person declares it."""
+
+    aggregate: str
+    event: Word
+    window: Days | None = None
+    half_life: Days | None = None
+    content: Word | None = None
+    contents: list[Word] | None = Field(default=None, min_length=1)
+    label: Word | None = None
+    channel: Word | None = None
+    per: Word | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_Declared":
+        try:
+            self.feature(())
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def feature(self, operations: Collection[str]) -> EventFeature:
+        return EventFeature(
+            self.aggregate,
+            None if self.event == "any" else self.event,
+            window=self.window,
+            half_life=self.half_life,
+            content=self.content,
+            family="operations" if self.event in operations else "engagement",
+            contents=None if self.contents is None else tuple(self.contents),
+            label=self.label,
+            channel=self.channel,
+            per=self.per,
+        )
+
+    def reads(self) -> Iterator[tuple[str, str]]:
+        """Give each column of the events that it needs, and the word that says so."""
+        if self.content or self.contents or self.aggregate == "distinct_contents":
+            yield "content", self.content or self.label or self.aggregate
+        if self.channel:
+            yield "channel", self.channel
+        if self.aggregate in ("sum", "decayed_sum", "mean"):
+            yield "value", self.aggregate
+
+
 class _Features(_Section):
     windows: list[Days] = [7.0, 30.0, 90.0]
     half_lives: list[Days] = [14.0]
+    declare: list[_Declared] = []
 
 
 class _Evaluation(_Section):
@@ -482,7 +528,7 @@ def _project(read: _Project, folder: Path) -> Project:
         source=_source(read, folder),
         roles=_roles(read),
         points=rules,
-        asked=tuple({line.feature.name: line.feature for line in lines if line.feature is not None}.values()),
+        asked=_asked(lines, read),
         keep_levels=_keep_levels(lines),
         exclude=read.exclude,
         allow=read.allow,
@@ -546,6 +592,26 @@ def _compiled(when: _When, read: _Project) -> _Line:
             words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
     condition = Condition(column, op, None if op in ("missing", "present") else value)
     return _Line(column, condition, feature, when.field, words, family, concept, _text(when, tests))
+
+
+def _asked(lines: Iterable[_Line], read: _Project) -> tuple[Feature, ...]:
+    """Give the features that rules read and those declared by hand."""
+    asked = {line.feature.name: line.feature for line in lines if line.feature is not None}
+    for i, own in enumerate(read.features.declare):
+        where, events = _place(("features", "declare", i)), read.events
+        if events is None:
+            raise UsageError(
+                explain(f"an events section, for {where}", "none", "describe the events, or remove it")
+            )
+        for column, word in own.reads():
+            if getattr(events, column) is None:
+                expected = f"events.{column}, for {shown(word)!r} in {where}"
+                raise UsageError(explain(expected, "none", "name the column, or remove the feature"))
+        feature = own.feature(events.operations)
+        if asked.setdefault(feature.name, feature) != feature:
+            found = f"another {shown(feature.name)!r} in {where}"
+            raise UsageError(explain("features with names that differ", found, "change its label or content"))
+    return tuple(asked.values())
 
 
 def _event_feature(when: _When, read: _Project) -> EventFeature:
