@@ -2,10 +2,12 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +41,17 @@ FEATURES = st.one_of(
         st.none(),
         half_life=DAYS,
         types=st.none() | st.lists(TEXT, min_size=1, max_size=3).map(tuple),
+    ),
+    st.builds(
+        EventFeature,
+        st.sampled_from(("count", "trend", "recency")),
+        TEXT,
+        contents=st.lists(TEXT, min_size=1, max_size=3).map(tuple),
+        label=TEXT,
+        channel=st.none() | TEXT,
+    ),
+    st.builds(
+        EventFeature, st.just("ratio"), TEXT, per=TEXT, window=st.none() | DAYS, content=st.none() | TEXT
     ),
     st.builds(AttributeFeature, st.just("category"), TEXT, levels=st.lists(TEXT, unique=True).map(tuple)),
     st.builds(
@@ -88,9 +101,9 @@ def names(features):
 
 # -------------------------------------------------------------------------------------------- one declaration
 @given(FEATURES)
-def test_json_round_trip(feature):
+def test_json_and_yaml_round_trip(feature):
     again = from_dict(json.loads(json.dumps(to_dict(feature))))
-    assert again == feature
+    assert again == feature == from_dict(yaml.safe_load(yaml.safe_dump(to_dict(feature))))
     assert hash(again) == hash(feature)
     assert (again.name, again.concept, again.categories) == (
         feature.name,
@@ -116,6 +129,23 @@ def test_json_round_trip(feature):
             "W_Nabellen offertes",
         ),
         (EventFeature("active_days", None, window=7), "engagement_active_days_7d", "engagement"),
+        (EventFeature("count", "view", content="/"), "view_u2f_count", "view: /"),
+        (EventFeature("trend", "view"), "view_trend_7d", "view"),
+        (
+            EventFeature("count", "view", contents=("/plans", "/pricing"), label="pricing pages", window=7),
+            "view_pricing_pages_count_7d",
+            "view: pricing pages",
+        ),
+        (
+            EventFeature("recency", None, channel="Google Ads"),
+            "engagement_via_Google_Ads_recency",
+            "engagement via Google Ads",
+        ),
+        (
+            EventFeature("ratio", "click", content="/a", per="open", channel="mail", window=30),
+            "click_a_via_mail_per_open_30d",
+            "click: /a via mail",
+        ),
         (EventFeature("count", None, family="operations"), "operations_count", "operations"),
         (AttributeFeature("number", "Total Visits"), "Total Visits", "Total Visits"),
         (AttributeFeature("seniority", "title"), "title_seniority", "title"),
@@ -144,6 +174,16 @@ def test_other_is_always_the_last_category_and_only_once():
         (lambda: EventFeature("decayed_sum", "a"), "a half_life with decayed_sum"),
         (lambda: EventFeature("count", "a", window=0), "above 0"),
         (lambda: EventFeature("count", "a", window=float("nan")), "above 0"),
+        (lambda: EventFeature("count", "a", window=1e9), "at most 36,525"),
+        (lambda: EventFeature("ratio", "a"), "per with a ratio, and only there; found none"),
+        (lambda: EventFeature("count", "a", per="b"), "found it with count; remove it"),
+        (lambda: EventFeature("ratio", None, per="b"), "an event type beside per"),
+        (lambda: EventFeature("trend", "a", half_life=7), "no half_life with trend"),
+        (lambda: EventFeature("count", None, contents=("x",), label="x"), "an event type beside contents"),
+        (lambda: EventFeature("count", "a", contents=("x",)), "contents and the label they have together"),
+        (lambda: EventFeature("count", "a", label="x"), "contents and the label they have together"),
+        (lambda: EventFeature("count", "a", contents=(), label="x"), "contents and the label"),
+        (lambda: EventFeature("count", "a", contents=("x",), label="x", content="x"), "found both"),
         (lambda: EventFeature("count", None, content="a"), "an event type beside content"),
         (lambda: EventFeature("count", "a", types=("a",)), "either event or types"),
         (lambda: EventFeature("count", None, types=()), "at least one of types"),
@@ -170,6 +210,9 @@ def test_parts_that_do_not_fit_are_refused(make, text):
         {"of": "event", "aggregate": "count", "event": "a", "window": True},
         {"of": "event", "aggregate": "count", "event": "a", "window": -1},
         {"of": "event", "aggregate": ["count"], "event": "a"},
+        {"of": "event", "aggregate": "count", "event": "a", "contents": "x", "label": "x"},
+        {"of": "event", "aggregate": "count", "event": "a", "channel": 7},
+        {"of": "event", "aggregate": "ratio", "event": "a"},
         {"of": "attribute", "aggregate": "category", "field": "a", "levels": "abc"},
         {"of": "attribute", "aggregate": "category", "field": "a", "levels": [1]},
         {"of": ["event"], "aggregate": "count"},
@@ -308,6 +351,44 @@ def test_values_and_contents_where_there_are_any():
         *found
     }
     assert not {"view_sum", "view_rare_count", "buy_only_count", "buy_distinct_contents"} & {*found}
+
+
+def test_ratios_where_names_say_so():
+    types = (
+        "email_click",
+        "email_open",
+        "email_sent",
+        "email_bounce",
+        "Link Clicked",
+        "LinkOpened",
+        "sms_open",
+    )
+    events = happened(*((name, range(40)) for name in types), ("sms_sent", range(4)))  # too rare
+    found = declare(tables(events=events), roles=Roles(operations=("email_sent", "email_bounce")))
+    ratios = {(f.event, f.per): f.family for f in found if isinstance(f, EventFeature) and f.per}
+    assert ratios == {
+        ("email_click", "email_open"): "engagement",
+        ("Link Clicked", "LinkOpened"): "engagement",
+        ("email_open", "email_sent"): "engagement",
+        ("email_bounce", "email_sent"): "operations",
+    }
+
+
+def test_channels_that_types_share():
+    leads = [*range(100)]
+    events = happened(("call", leads), ("staff", leads), ("visit", leads * 2), ("web", leads))
+    channel = (
+        ["phone"] * 100 + ["web", "crm"] * 50 + ["ads"] * 90 + ["mail"] * 96 + ["rare"] * 4 + ["ads"] * 10
+    )
+    words = tuple(sorted({*channel, "site"}))
+    codes = np.array([words.index(word) for word in [*channel, *["site"] * 100]], np.int32)
+    events = replace(events, channel=Coded(codes, words))
+    found = declare(tables(events=events), roles=Roles(operations=("staff",)))
+    by_channel = [f for f in found if isinstance(f, EventFeature) and f.channel]
+    assert [(f.channel, f.aggregate, f.event) for f in by_channel] == [
+        (channel, aggregate, None) for channel in ("ads", "mail") for aggregate in ("count", "recency")
+    ]
+    assert all(f.types == ("call", "visit", "web") for f in by_channel)
 
 
 def test_at_most_eight_contents_the_most_frequent():
