@@ -12,7 +12,7 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "pyfunc", "tracking", "project", "train", "report", "config", "demo", "cli",
+    "predict", "spark", "pyfunc", "tracking", "project", "train", "report", "config", "demo", "cli",
 ]  # fmt: skip
 ONLY_IN = {
     "mlflow": {"tracking.py", "pyfunc.py"},
@@ -21,6 +21,7 @@ ONLY_IN = {
     "shap": {"explain/shap_values.py"},
     "typer": {"cli.py"},
     "pydantic": {"config.py"},
+    "pyspark": {"spark.py"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 

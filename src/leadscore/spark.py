@@ -3,6 +3,10 @@
 Rows that matter to each other go to one bucket: a lead, what it did, what came of it, and the visits of the
 visitors that it turned out to be. A bucket holds many leads and is read, and scored, as tables of its own.
 What no bucket can know by itself is worked out before: whose a visitor was, and when the data end.
+
+Three things are judged bucket by bucket. A text column that should hold numbers or times is refused when
+most of it cannot be read in one bucket (typed columns never are). Of events with one id under two leads both
+count. Leads with more events than a person could cause are told of one bucket at a time.
 """
 
 import re
@@ -19,8 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leadscore import errors
-from leadscore.data.contract import ROW_NUMBER, Contract, EventColumns, Tables
+from leadscore.data.columns import Times, times
+from leadscore.data.contract import ROW_NUMBER, Contract, EventColumns, Ints, Tables
 from leadscore.data.readers import Given, missing_column
+from leadscore.data.screen import _FAR as FAR
+from leadscore.data.screen import _FEW as FEW
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, MissingExtraError, UsageError, explain, shown
 from leadscore.features.declare import Feature
@@ -42,6 +49,10 @@ _IDS = {"byte": "bigint", "short": "bigint", "integer": "bigint", "long": "bigin
 )
 _ARROW = {"bigint": pa.int64(), "string": pa.string()}
 _NAMES = {kind: name for name, kind in _ARROW.items()}
+_DAY = 86_400_000_000  # microseconds
+_DAYS = pa.schema(
+    {"table": pa.string(), "day": pa.int64(), "least": pa.int64(), "most": pa.int64(), "rows": pa.int64()}
+)
 _FINDINGS = pa.schema({"table": pa.string(), "what": pa.string(), "rejected": pa.bool_(), "rows": pa.int64()})
 
 
@@ -51,6 +62,7 @@ def score(
     events: "DataFrame | None" = None,
     as_of: Moment = None,
     *,
+    history: "DataFrame | None" = None,
     buckets: int | None = None,
 ) -> "DataFrame":
     """Score leads: the numbers of `LeadModel.score`, to the last bit.
@@ -61,9 +73,9 @@ def score(
     ----------
     model : LeadModel or path
         A path is read here, not by the workers.
-    leads, events : Spark DataFrame
+    leads, events, history : Spark DataFrame
         The tables as the project's config describes them, under their own column names. Ids are integers or
-        text.
+        text. A folder of Parquet or a table is read more than once; cache what is dear to compute.
     as_of : datetime, str or int, optional
         The moment that the score is of; as for `LeadModel.score`.
     buckets : int, optional
@@ -81,18 +93,16 @@ def score(
     DataError
         A table lacks a column. What only the rows tell comes up in the action: see `plain_errors`.
     UsageError
-        The model needs `as_of` and got none, or a table is no Spark DataFrame.
+        The model needs `as_of` or events and got none, or a table is no Spark DataFrame.
     MissingExtraError
         PySpark is not installed.
     """
     _functions()
     model = model if isinstance(model, LeadModel) else load(model)
     contract = model.bundle.contract
-    if model.needs_time and as_of is None:
-        do = "pass as_of, the moment that the scores are of"
-        raise UsageError(explain("a moment, since this model reads time", "none", do))
+    model.score([], None if events is None else [], as_of)  # refuses here what the workers would refuse
     when = moment(as_of, contract.timezone) if model.needs_time else None
-    sides = _deal(contract, {"leads": leads, "events": events})
+    sides = _deal(contract, {"leads": leads, "events": events, "history": history})
     schema = pa.schema(
         {
             "lead_id": sides["leads"].id_type,
@@ -105,7 +115,7 @@ def score(
     )
 
     def scored(parts: Parts) -> pa.Table:
-        frame = model.score(parts["leads"], parts.get("events"), when)
+        frame = model.score(parts["leads"], parts.get("events"), when, history=parts.get("history"))
         return _table(schema, {str(name): values for name, values in frame.items()})
 
     return _mapped(sides, _with_leads(contract, scored, schema), schema, buckets)
@@ -177,7 +187,7 @@ def training_set(
 ) -> "DataFrame":
     """Take leads as they were at fixed ages, with what came of them: `training_snapshot` on Spark.
 
-    All tables are read once here, since only all of them together tell when the data end; an action on the
+    The tables are read once here, since only all of them together tell when the data end; an action on the
     result reads them again.
 
     Parameters
@@ -212,7 +222,9 @@ def training_set(
     given = {"leads": leads, "events": events, "outcomes": outcomes, "history": history}
     _refuse_unlabelled(contract, given)
     sides = _deal(contract, given)
-    end = _end(contract, sides, buckets)
+    with plain_errors():
+        read = partial(_read_until, contract, _ends(contract, sides))
+        end = _end(contract, sides, read, buckets)
     schema = pa.schema(
         {
             "lead_id": sides["leads"].id_type,
@@ -226,7 +238,7 @@ def training_set(
     )
 
     def taken(parts: Parts) -> pa.Table:
-        tables = _read(contract, parts)
+        tables = read(parts)
         vars(tables)["end"] = end  # where the cached property keeps it: that of all tables, not of this part
         try:
             rows = training_snapshot(tables, features, ages=ages, horizon=horizon)
@@ -327,6 +339,32 @@ def _read(contract: Contract, parts: Parts) -> Tables:
     """Read a bucket; not as in training, where a column is judged as only the whole of it can be."""
     beside = (parts.get(name) for name in ("events", "outcomes", "history"))
     return read_tables(contract, parts["leads"], *beside, training=False)
+
+
+def _read_until(contract: Contract, ends: Mapping[str, tuple[str, int]], parts: Parts) -> Tables:
+    """Read a bucket without the rows that lie in the future of the data."""
+    kept = dict(parts)
+    for name, (column, end) in ends.items():
+        moments = _times(contract, column, parts[name][column])
+        kept[name] = parts[name].filter(pa.array(~(moments.present & (moments.us > end))))
+    return _read(contract, kept)
+
+
+def _times(contract: Contract, name: str, column: pa.ChunkedArray | pa.Array) -> Times:
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return times(values, contract.timezone, (*contract.missing, *contract.field_missing.get(name, ())))
+
+
+def _days(
+    contract: Contract, table: str, name: str, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Count the moments of each day, with its first and last."""
+    for batch in batches:
+        found = _times(contract, name, batch.column(0))
+        us = np.sort(found.us[found.present])
+        day, first, count = np.unique(us // _DAY, return_index=True, return_counts=True)
+        least, most = us[first], us[first + count - 1]
+        yield pa.record_batch([[table] * len(day), day, least, most, count], schema=_DAYS)
 
 
 def _with_leads(contract: Contract, work: Work, schema: pa.Schema) -> Work:
@@ -539,16 +577,47 @@ def _mapped(sides: Mapping[str, _Side], work: Work, schema: pa.Schema, buckets: 
     return people.cogroup(events).applyInArrow(lambda one, other: work(_split(columns, one, other)), out)
 
 
-def _end(contract: Contract, sides: Mapping[str, _Side], buckets: int | None) -> int:
+def _ends(contract: Contract, sides: Mapping[str, _Side]) -> dict[str, tuple[str, int]]:
+    """Find the last moment of each table that has rows in the future of the data, and the column it is in."""
+    F = _functions()
+    log = "events" if "events" in sides else "leads"
+    columns = {"leads": contract.created_at, "outcomes": contract.outcomes.at if contract.outcomes else None}
+    columns[log] = contract.event_columns["occurred_at"] if contract.events else columns[log]
+    timed = {name: column for name, column in columns.items() if name in sides and column is not None}
+    counted = []
+    for name, column in timed.items():
+        side = sides[name]
+        rows = side.frame if name == log else side.frame.filter(_key(side[side.lead_id]).isNotNull())
+        schema = _spark_schema(side.frame, _DAYS)
+        counted.append(rows.select(side[column]).mapInArrow(partial(_days, contract, name, column), schema))
+    every = reduce(lambda a, b: a.unionByName(b), counted).groupBy("table", "day")
+    sums = every.agg(F.min("least"), F.max("most"), F.sum("rows")).orderBy("table", "day").collect()
+    ends = {
+        name: _last(np.array([row[2:] for row in sums if row[0] == name], np.int64).reshape(-1, 3))
+        for name in timed
+    }
+    return {name: (timed[name], end) for name, end in ends.items() if end is not None}
+
+
+def _last(days: Ints) -> int | None:
+    """Find where the data end, as the reader does where it sees all of them; None: at their last moment."""
+    least, most, rows = days.T
+    after = rows.sum() - rows.cumsum()
+    far = (least[1:] - most[:-1] > FAR) & (after[:-1] <= rows.sum() // FEW)
+    return int(most[far.argmax()]) if far.any() else None
+
+
+def _end(
+    contract: Contract, sides: Mapping[str, _Side], read: Callable[[Parts], Tables], buckets: int | None
+) -> int:
     """Find the latest time that counts in any table."""
     schema = pa.schema({"end": pa.int64()})
 
     def latest(parts: Parts) -> pa.Table:
-        return _table(schema, {"end": [_read(contract, parts).end]})
+        return _table(schema, {"end": [read(parts).end]})
 
-    with plain_errors():
-        ends = _mapped(sides, _with_leads(contract, latest, schema), schema, buckets)
-        end = ends.agg(_functions().max("end")).collect()[0][0]
+    ends = _mapped(sides, _with_leads(contract, latest, schema), schema, buckets)
+    end = ends.agg(_functions().max("end")).collect()[0][0]
     if end is None:
         raise DataError(explain("at least one lead", "none", "check the leads table"))
     return int(end)

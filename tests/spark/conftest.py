@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-ZONE = "Asia/Kathmandu"  # far from UTC, and not by whole hours
+# Far from UTC, and not by whole hours: what depends on the session's zone shows.
+ZONE = "Asia/Kathmandu"
+SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.session.timeZone": ZONE,
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.log.level": "OFF",
+}
 
 
 @pytest.fixture(scope="session")
@@ -18,18 +27,11 @@ def spark() -> Iterator[Any]:
         pytest.skip("Java is not installed; PySpark needs version 17 or later")
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": "4",
-        "spark.sql.session.timeZone": ZONE,
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.log.level": "OFF",
-    }
     builder = SparkSession.builder.master("local[2]").appName("leadscore")
-    for name, value in settings.items():
+    for name, value in SETTINGS.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    yield session
-    session.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
