@@ -7,10 +7,9 @@ bit whatever the order of events and however they are split.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
-from typing import NamedTuple, Self
+from itertools import pairwise
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,17 @@ LARGEST_VALUE = 2.0**36  # a value beyond this, either way, counts as this: abou
 _DAYS_BACK = 2**16  # days before as_of that are told apart: about 179 years
 _THINGS = 2**31  # contents that are told apart
 _PART = 2**14  # events taken in at a time: what is worked on stays next to the processor
-_BLOCK = 2**11  # rows finished at a time
+_BLOCK = 2**9  # rows finished at a time
 _LOOSE = 2**20  # names of distinct things that may lie unsorted
 _PAIRS = 2**18  # events x moments looked at at a time
+_LINE = 8  # cells in a cache line
 _NO_NUMBER = np.iinfo(np.int64).min
+_NO_BUCKET = np.zeros(1, np.int8)
+
+Bucket: TypeAlias = NDArray[np.integer[Any]]
 
 
-# ---------------------------------------------------------------------------------------- what an event brings
+# -------------------------------------------------------------------------------------- what an event brings
 class _Part(NamedTuple):
     """Some events that count, as parallel arrays."""
 
@@ -95,31 +98,27 @@ _MERGES: Mapping[str, tuple[np.ufunc, int]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------ where the cells are
+# ---------------------------------------------------------------------------------------- where the cells are
 class _Cells(NamedTuple):
     """The cells of one term within those of a row: side by side with those of other terms, by column."""
 
     term: Term
     merge: np.ufunc
     empty: int
-    block: int  # the first cell of the first column
-    stride: int  # from one column to the next
-    offset: int  # from the first cell of a column to the first of this term
+    first: NDArray[np.intp]  # by column of the term: its first cell
+    offset: int  # how far that is from the first cell of all terms' column
 
-    def columns(self, cells: Ints) -> Ints:
-        """View an array of (rows, cells) as (rows, columns, buckets)."""
-        shape = len(cells), self.term.width, self.stride
-        block = cells[:, self.block : self.block + self.term.width * self.stride].reshape(shape)
-        return block[:, :, self.offset : self.offset + self.term.buckets]
+    def every(self) -> NDArray[np.intp]:
+        """Give all cells, in the order of columns and buckets."""
+        return (self.first[:, None] + np.arange(self.term.buckets)).reshape(-1)
 
     def places(self) -> NDArray[np.intp]:
         """Give the cells to be read off."""
-        column, bucket = np.divmod(self.term.take, self.term.buckets)
-        return self.block + column * self.stride + self.offset + bucket
+        return self.every()[self.term.take]
 
 
 class _Group(NamedTuple):
-    """Terms that tell the same atoms apart: what an event adds to lies side by side."""
+    """Terms whose cells lie side by side: what an event adds to is next to each other."""
 
     place: NDArray[np.intp]  # by atom: the first cell of its column
     members: tuple[_Cells, ...]
@@ -139,7 +138,8 @@ class _Layout(NamedTuple):
     width: int
     groups: tuple[_Group, ...]
     things: tuple[_Cells, ...]  # of distinct things, filled in when finishing
-    running: tuple[_Cells, ...]  # with buckets: a window holds all younger events too
+    merges: tuple[tuple[np.ufunc, slice], ...]  # which cells merge in which way
+    running: tuple[tuple[np.ufunc, slice, slice], ...]  # a window holds all younger events too
     blank: Ints  # the cells of a row at first
     reads: tuple[_Read, ...]
     per_one: Floats  # of the numbers read, in their order
@@ -153,30 +153,38 @@ def _layout(plan: Plan) -> _Layout:
     width = 0
     groups: list[_Group] = []
     things: list[_Cells] = []
-    added = [term for term in plan.terms if not term.measure.distinct]
-    for _, same in groupby(sorted(added, key=_signature), _signature):
-        terms = list(same)
-        stride = sum(term.buckets for term in terms)
-        offsets = np.cumsum([0, *(term.buckets for term in terms)]).tolist()
-        cells = [_cells(term, width, stride, offset) for term, offset in zip(terms, offsets, strict=False)]
+    slices: list[tuple[np.ufunc, list[slice]]] = []
+    for column, members in _grouped([term for term in plan.terms if not term.measure.distinct]):
         # What does not matter goes to cells of its own, past the last column, that nothing reads.
-        column = np.where(terms[0].column < 0, terms[0].width, terms[0].column)
-        groups.append(_Group(width + column * stride, tuple(cells)))
-        width += stride * (terms[0].width + terms[0].partial)
+        count = int(column.max()) + 1
+        stride = _padded(sum(term.buckets for term, _ in members))
+        cells: list[_Cells] = []
+        offset = 0
+        for term, places in members:
+            cells.append(_cells(term, width + offset + places * stride, offset))
+            starts = range(width + offset, width + offset + term.buckets)
+            slices.append((cells[-1].merge, [slice(k, width + count * stride, stride) for k in starts]))
+            offset += term.buckets
+        groups.append(_Group(width + np.where(column < 0, count, column) * stride, tuple(cells)))
+        width = _whole(width + (count + 1) * stride)
     for term in plan.terms:
         if term.measure.distinct:
-            things.append(_cells(term, width, term.buckets, 0))
-            width += term.width * term.buckets
+            end = width + term.width * term.buckets
+            things.append(_cells(term, np.arange(width, end, term.buckets), 0))
+            starts = range(width, width + term.buckets)
+            slices.append((np.add, [slice(k, end, term.buckets) for k in starts]))
+            width = _whole(end)
     everything = [*(cells for group in groups for cells in group.members), *things]
     blank = np.zeros((1, width), np.int64)
     for own in everything:
-        own.columns(blank)[:] = own.empty
+        blank[0, own.every()] = own.empty
     reads, targets, per_one, empty = _reads(everything)
     return _Layout(
         width=width,
         groups=tuple(groups),
         things=tuple(things),
-        running=tuple(cells for cells in everything if cells.term.buckets > 1),
+        merges=tuple((merge, own) for merge, buckets in slices for own in buckets),
+        running=tuple((merge, *pair) for merge, buckets in slices for pair in pairwise(buckets)),
         blank=blank,
         reads=reads,
         per_one=per_one,
@@ -186,12 +194,54 @@ def _layout(plan: Plan) -> _Layout:
     )
 
 
-def _signature(term: Term) -> bytes:
-    return term.column.tobytes()
+def _grouped(terms: list[Term]) -> list[tuple[NDArray[np.intp], list[tuple[Term, NDArray[np.intp]]]]]:
+    """Put terms together that tell apart the same atoms, among those that matter to them.
+
+    Gives for each group the column by atom, and its terms with the group's column of each of theirs.
+    """
+    groups: list[tuple[NDArray[np.intp], list[tuple[Term, NDArray[np.intp]]]]] = []
+    for term in sorted(terms, key=lambda term: -term.width):
+        for column, members in groups:
+            places = _within(term, column)
+            if places is not None:
+                members.append((term, places))
+                break
+        else:
+            groups.append((term.column, [(term, np.arange(term.width))]))
+    return groups
 
 
-def _cells(term: Term, block: int, stride: int, offset: int) -> _Cells:
-    return _Cells(term, *_MERGES.get(term.measure.name, (np.add, 0)), block, stride, offset)
+def _within(term: Term, column: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Find the one column of a group that stands for each column of a term; None: it cannot be."""
+    pairs = set(zip(term.column.tolist(), column.tolist(), strict=True))
+    own = sorted(pair for pair in pairs if pair[0] >= 0)
+    taken = {place for _, place in own}
+    others = {place for column, place in pairs if column < 0}
+    if len(own) != term.width or len(taken) != term.width or -1 in taken or taken & others:
+        return None
+    return np.array([place for _, place in own], np.intp)
+
+
+def _padded(stride: int) -> int:
+    """Let no column cross the end of a cache line that would fit into one."""
+    return 1 << (stride - 1).bit_length() if stride <= _LINE else stride
+
+
+def _whole(width: int) -> int:
+    return -(-width // _LINE) * _LINE
+
+
+def _aligned(rows: int, width: int) -> Ints:
+    """Make room that starts at a cache line."""
+    if rows < _BLOCK:
+        return np.empty((rows, width), np.int64)
+    room = np.empty(rows * width + _LINE, np.int64)
+    skipped = -(room.ctypes.data // room.itemsize) % _LINE
+    return room[skipped : skipped + rows * width].reshape(rows, width)
+
+
+def _cells(term: Term, first: NDArray[np.intp], offset: int) -> _Cells:
+    return _Cells(term, *_MERGES.get(term.measure.name, (np.add, 0)), first, offset)
 
 
 def _reads(everything: list[_Cells]) -> tuple[tuple[_Read, ...], Ints, Floats, Ints]:
@@ -222,7 +272,7 @@ def _reads(everything: list[_Cells]) -> tuple[tuple[_Read, ...], Ints, Floats, I
     )
 
 
-# ---------------------------------------------------------------------------------------------------- the state
+# -------------------------------------------------------------------------------------------------- the state
 def aggregate(plan: Plan, events: Events, as_of: Ints, row_of: Ints | None = None) -> Floats:
     """Compute event features as of a moment for each row.
 
@@ -285,7 +335,7 @@ def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
     state, count = State(plan, moments), len(events.at)
     for rows in _batches(len(moments), max(1, _PAIRS // max(1, count))):
         pairs = np.tile(np.arange(count), rows.stop - rows.start)
-        state.lift(_taken(events, pairs, lead=np.repeat(np.arange(rows.start, rows.stop), count)))
+        state.lift(taken(events, pairs, lead=np.repeat(np.arange(rows.start, rows.stop), count)))
     return state.finish()
 
 
@@ -325,7 +375,7 @@ class State:
         # Where all rows have the same moment, it need not be looked up for each event.
         same = len(as_of) == 1 or (len(as_of) > 1 and bool((as_of == as_of[0]).all()))
         self._moment = as_of[0] if same else None
-        self._cells: Ints = np.empty((len(as_of), self._layout.width), np.int64)
+        self._cells = _aligned(len(as_of), self._layout.width)
         self._cells[:] = self._layout.blank
         self._keys = tuple(_Keys() for _ in self._layout.things)
         self._words: dict[str, int] = {}
@@ -333,8 +383,7 @@ class State:
     def lift(self, events: Events) -> Self:
         """Take in events."""
         if len(self.as_of):
-            atom_of = _atoms_of(self.plan, events)
-            content_of = self._contents_of(events.content)
+            atom_of, content_of = _atoms_of(self.plan, events), self._contents_of(events.content)
             for part in _batches(len(events.at), _PART):
                 self._take_in(self._known(events, part, atom_of(part), content_of(part)))
         return self
@@ -349,9 +398,8 @@ class State:
         """
         if other.plan is not self.plan or not np.array_equal(other.as_of, self.as_of):
             raise UsageError(explain("states of the same plan and moments", "others", "merge equal ones"))
-        for cells in (cells for group in self._layout.groups for cells in group.members):
-            own = cells.columns(self._cells)
-            cells.merge(own, cells.columns(other._cells), out=own)
+        for merge, own in self._layout.merges:
+            merge(self._cells[:, own], other._cells[:, own], out=self._cells[:, own])
         renamed = np.array([self._word(word) for word in other._words], np.int64)
         for cells, own_keys, keys in zip(self._layout.things, self._keys, other._keys, strict=True):
             own_keys.add(_renamed(keys.settled(), cells.term, renamed))
@@ -401,17 +449,18 @@ class State:
     def _take_in(self, part: _Part) -> None:
         """Add some events to the cells."""
         line, flat = part.row * self._layout.width, self._cells.reshape(-1)
-        bucket = _buckets(self.plan.edges, part.age) if self._layout.running else None
+        bucket = _buckets(self.plan.edges, part.age)
         for group in self._layout.groups:
             code = line + group.place.take(part.atom)
-            in_bucket = None
+            in_bucket: NDArray[np.intp] | None = None
             for cells in group.members:
                 term, measure = cells.term, cells.term.measure
                 if measure.has == "value" and part.value is None:
                     continue
-                if term.buckets > 1 and in_bucket is None:
-                    in_bucket = code + bucket
-                own = in_bucket if term.buckets > 1 else code
+                if term.buckets > 1:
+                    own = in_bucket = code + bucket if in_bucket is None else in_bucket
+                else:
+                    own = code
                 cells.merge.at(flat[cells.offset :], own, _LIFTS[measure.name](part, term.half_life))
         for cells, keys in zip(self._layout.things, self._keys, strict=True):
             keys.add(_named(cells.term, part, self.as_of, bucket))
@@ -432,21 +481,20 @@ def _batches(size: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
-def _taken(events: Events, places: Ints, lead: Ints) -> Events:
-    """Give events by their places, as those of other leads."""
-    words = {
-        name: None if coded is None else Coded(coded.codes.take(places), coded.words)
-        for name, coded in (("channel", events.channel), ("content", events.content))
-    }
-    return replace(
-        events,
+def taken(events: Events, places: Ints, lead: Ints) -> Events:
+    """Give events by their places, as those of other leads; of their words only what features read."""
+    channel, content = (
+        coded and Coded(coded.codes.take(places), coded.words) for coded in (events.channel, events.content)
+    )
+    return Events(
         lead=lead,
         at=events.at.take(places),
         type=events.type.take(places),
+        types=events.types,
         known_at=None if events.known_at is None else events.known_at.take(places),
-        campaign=None,
+        channel=channel,
+        content=content,
         value=None if events.value is None else events.value.take(places),
-        **words,
     )
 
 
@@ -472,11 +520,14 @@ def _atoms_by_type(plan: Plan, types: tuple[str, ...]) -> NDArray[np.intp]:
     return plan.atoms[:, -1, -1][[plan.types.get(name, -1) for name in types]]
 
 
-def _buckets(edges: Ints, age: Ints) -> NDArray[np.integer]:
+def _buckets(edges: Ints, age: Ints) -> Bucket:
     """Find how many edges each age is beyond."""
+    if not len(edges):
+        return _NO_BUCKET
     if len(age) < 1000 or len(edges) > 8:
-        return edges.searchsorted(age)
-    bucket = (age > edges[0]).view(np.int8)
+        bucket = edges.searchsorted(age)
+        return bucket
+    bucket: Bucket = (age > edges[0]).view(np.int8)
     for edge in edges[1:]:
         bucket += (age > edge).view(np.int8)
     return bucket
@@ -520,7 +571,7 @@ def _span(term: Term) -> int:
     return _THINGS if term.measure.has else _DAYS_BACK
 
 
-def _named(term: Term, part: _Part, as_of: Ints, bucket: NDArray[np.integer] | None) -> Ints:
+def _named(term: Term, part: _Part, as_of: Ints, bucket: Bucket) -> Ints:
     """Name the thing of each event within its row and column, and the bucket of its age."""
     column = term.column.take(part.atom)
     chosen = column >= 0
@@ -532,7 +583,7 @@ def _named(term: Term, part: _Part, as_of: Ints, bucket: NDArray[np.integer] | N
     else:
         number = np.minimum(as_of.take(part.row) // DAY - part.at // DAY, _DAYS_BACK - 1)
     key: Ints = (part.row * term.width + column) * _span(term) + number
-    if term.buckets > 1 and bucket is not None:
+    if term.buckets > 1:
         key = key * term.buckets + bucket
     return key[chosen]
 
@@ -555,16 +606,15 @@ def _count_things(own: _Cells, keys: Ints, cells: Ints, block: slice) -> None:
     thing, bucket = np.divmod(keys[first:last] - block.start * per_row, term.buckets)
     once = _first(thing)
     row, column = np.divmod(thing[once] // _span(term), term.width)
-    place = row * cells.shape[1] + own.block + column * own.stride + bucket[once]
+    place = row * cells.shape[1] + own.first[column] + bucket[once]
     np.add.at(cells.reshape(-1), place, 1)
 
 
-# -------------------------------------------------------------------------------------------------- the result
+# ------------------------------------------------------------------------------------------------ the result
 def _read_off(layout: _Layout, cells: Ints) -> Floats:
     """Read the numbers wanted off the cells, which are used up."""
-    for own in layout.running:
-        running = own.columns(cells)
-        own.merge.accumulate(running, axis=2, out=running)
+    for merge, younger, older in layout.running:
+        merge(cells[:, older], cells[:, younger], out=cells[:, older])
     numbers = [
         cells.take(read.take, axis=1)
         if read.starts is None

@@ -44,7 +44,7 @@ class Matcher:
         if is_textual(known.type):
             self._longest = pc.max(pc.binary_length(known)).as_py() or 0
         words = self._words_of(known)
-        bits = max(4, int(len(known)).bit_length() + 1)
+        bits = max(4, len(known).bit_length() + 1)
         self._shift = np.uint64(64 - bits)
         places = _hashed(words) >> self._shift
         order: Ints = np.argsort(places, kind="stable")

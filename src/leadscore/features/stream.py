@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -14,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from leadscore.data.columns import coded, is_numeric, is_textual, numbers, times
-from leadscore.data.contract import Array, Coded, EventColumns, Events, Floats, Ints
+from leadscore.data.contract import Array, EventColumns, Events, Floats, Ints
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.features.declare import EventFeature
-from leadscore.features.kernel import State
+from leadscore.features.kernel import State, taken
 from leadscore.features.match import Matcher
 from leadscore.features.plan import Plan, plan_of
 
@@ -151,9 +152,10 @@ def aggregate_parquet(
     moments = np.ascontiguousarray(np.broadcast_to(np.asarray(as_of, np.int64), len(known)))
     paths = _files(source)
     files = _checked(paths, _needed(plan, named))
-    reader = _Reader(plan, Matcher(known), moments, files.columns, files.textual, timezone)
+    reader = _Reader(plan, Matcher(known), moments, files.columns, timezone)
     tally, state = _Tally(len(known)), State(plan, moments)
-    for batch in _ahead(files.pieces, reader.read):
+    for path, rows in _ahead(files.pieces, list(files.columns.values()), files.textual):
+        batch = reader.batch(rows, path)
         state.lift(batch.events)
         tally.add(batch)
         if progress is not None:
@@ -280,25 +282,15 @@ class _Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Turns files into batches of events."""
+    """Turns what is in the files into events."""
 
     plan: Plan
     matcher: Matcher
     as_of: Ints
     columns: Mapping[str, str]
-    textual: list[str]
     timezone: str | None
 
-    def read(self, piece: _Piece) -> Iterator[_Batch]:
-        # Buffered: else a whole column of a row group is read at once, however large.
-        path, metadata, group = piece
-        options = {"metadata": metadata, "read_dictionary": self.textual, "buffer_size": 2**20}
-        with pq.ParquetFile(path, **options) as file:
-            wanted = list(self.columns.values())
-            for batch in file.iter_batches(_BATCH, row_groups=[group], columns=wanted, use_threads=False):
-                yield self._batch(batch, path)
-
-    def _batch(self, batch: pa.RecordBatch, path: Path) -> _Batch:
+    def batch(self, batch: pa.RecordBatch, path: Path) -> _Batch:
         column = {key: batch.column(name) for key, name in self.columns.items()}
         lead = self.matcher.rows(column["lead_id"])
         at, timed = self._times(column["occurred_at"], "occurred_at", path)
@@ -314,7 +306,6 @@ class _Reader:
                 "without_type": (lead >= 0) & timed & (kind.codes < 0),
             }
             counts |= {name: int(np.count_nonzero(rows)) for name, rows in gone.items()}
-        value = numbers(column["value"]).values if "value" in column else None
         known_at = None
         if "recorded_at" in column:
             recorded, present = self._times(column["recorded_at"], "recorded_at", path)
@@ -326,10 +317,13 @@ class _Reader:
             kind.codes,
             kind.words,
             known_at=known_at,
-            value=None if value is None else pc.fill_null(value, np.nan).to_numpy(),
-            **words,  # type: ignore[arg-type]
+            value=_floats(column["value"]) if "value" in column else None,
+            **words,
         )
-        events = everything if keep.all() else _only(everything, np.flatnonzero(keep))
+        events = everything
+        if not keep.all():
+            places = np.flatnonzero(keep)
+            events = taken(everything, places, lead[places])
         moment = self.as_of[events.lead]
         late = (
             events.at >= moment
@@ -352,14 +346,14 @@ class _Reader:
         return found.us, found.present
 
 
-def _only(events: Events, places: Ints) -> Events:
-    arrays = {name: getattr(events, name) for name in ("lead", "at", "type", "known_at", "value")}
-    taken = {name: None if array is None else array.take(places) for name, array in arrays.items()}
-    words = {
-        name: None if coded is None else Coded(coded.codes.take(places), coded.words)
-        for name, coded in (("channel", events.channel), ("content", events.content))
-    }
-    return Events(**taken, **words, types=events.types)  # type: ignore[arg-type]
+def _floats(column: pa.Array) -> Floats:
+    """Give numbers, NaN where missing or infinite, as `numbers` does."""
+    if pa.types.is_float64(column.type):
+        values: Floats = pc.fill_null(column, np.nan).to_numpy()
+        if not np.isinf(values).any():
+            return values
+    found: Floats = pc.fill_null(numbers(column).values, np.nan).to_numpy()
+    return found
 
 
 class _Tally:
@@ -390,26 +384,26 @@ class _Tally:
         )
 
 
-def _ahead(pieces: Sequence[_Piece], read: Callable[[_Piece], Iterator[_Batch]]) -> Iterator[_Batch]:
-    """Read pieces in the background, a few batches ahead of what is being counted."""
+def _ahead(
+    pieces: Sequence[_Piece], columns: list[str], textual: list[str]
+) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """Read in the background, a few batches ahead of what is being counted: Arrow lets Python go on."""
     todo: Queue[_Piece] = Queue()
     for piece in pieces:
         todo.put(piece)
-    ready: Queue[_Batch | BaseException | None] = Queue(_AHEAD)
+    ready: Queue[tuple[Path, pa.RecordBatch] | BaseException | None] = Queue(_AHEAD)
     stopped = Event()
 
-    def hand_over(item: _Batch | BaseException | None) -> None:
+    def hand_over(item: tuple[Path, pa.RecordBatch] | BaseException | None) -> None:
         while not stopped.is_set():
-            try:
+            with suppress(Full):
                 return ready.put(item, timeout=0.1)
-            except Full:
-                continue
 
     def work() -> None:
         try:
             while not stopped.is_set():
-                for batch in read(todo.get_nowait()):
-                    hand_over(batch)
+                for item in _read(todo.get_nowait(), columns, textual):
+                    hand_over(item)
                     if stopped.is_set():
                         return
         except Empty:
@@ -418,9 +412,9 @@ def _ahead(pieces: Sequence[_Piece], read: Callable[[_Piece], Iterator[_Batch]])
             hand_over(error)
 
     workers = [Thread(target=work, daemon=True) for _ in range(_READERS)]
+    for worker in workers:
+        worker.start()
     try:
-        for worker in workers:
-            worker.start()
         running = len(workers)
         while running:
             item = ready.get()
@@ -434,3 +428,11 @@ def _ahead(pieces: Sequence[_Piece], read: Callable[[_Piece], Iterator[_Batch]])
         stopped.set()
         for worker in workers:
             worker.join()
+
+
+def _read(piece: _Piece, columns: list[str], textual: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    path, metadata, group = piece
+    # Buffered: else a whole column of a row group is read at once, however large.
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=textual, buffer_size=2**20) as file:
+        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=columns, use_threads=False):
+            yield path, batch
