@@ -144,7 +144,6 @@ FEATURES = (
         if subject["event"]
     ),
 )
-PLAN = plan_of(FEATURES)
 EDGES = sorted({0, 35 * DAY, *(round(n * days * DAY) for days in (0.5, 1, 6.05, 30.25) for n in (1, 5))})
 ANCHORS = [
     int(moment.timestamp()) * 1_000_000
@@ -212,20 +211,32 @@ def as_table(events):
     )
 
 
-def compare(events, moments, atol):
-    sql = sql_values(FEATURES, as_table(events), (np.arange(len(moments)), times(moments)))
-    assert_equal(FEATURES, aggregate(PLAN, events, moments), sql, atol)
+def compare(events, moments, atol, features=FEATURES):
+    sql = sql_values(features, as_table(events), (np.arange(len(moments)), times(moments)))
+    assert_equal(features, aggregate(plan_of(features), events, moments), sql, atol)
 
 
 def test_every_aggregate_is_here():
     assert {feature.aggregate for feature in FEATURES} == set(IN_SQL) == set(_AGGREGATES)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(EVENT, max_size=40), st.sampled_from(ANCHORS))
 def test_generated_logs(rows, anchor):
     moments = moments_of(anchor)
     compare(log_of(rows, moments), moments, atol=1e-6 * (1 + len(rows)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(FEATURES), min_size=1, max_size=6, unique=True).map(tuple),
+    st.lists(EVENT, max_size=25),
+    st.sampled_from(ANCHORS),
+)
+def test_few_features_at_a_time(features, rows, anchor):
+    """What is shared between features, and what need not be looked at, depends on which there are."""
+    moments = moments_of(anchor)
+    compare(log_of(rows, moments), moments, 1e-6 * (1 + len(rows)), features)
 
 
 @pytest.mark.parametrize("anchor", ANCHORS)
