@@ -444,7 +444,8 @@ def _no_yaml(error: Exception) -> str:
 
 def _first(error: ValidationError) -> str:
     """Put the first thing that is wrong in one line: where, what was expected, what was found, what to do."""
-    wrong = error.errors()[0]
+    # An unknown key first: it is often the misspelt name of one that seems to be missing.
+    wrong = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     *section, last = wrong["loc"] or ("",)
     where, given = _place(section if wrong["type"] == "invalid_key" else wrong["loc"]), wrong["input"]
