@@ -24,6 +24,7 @@ from leadscore.policy.ledger import in_force
 from leadscore.policy.policy import Policy, stage_reasons, stages
 
 Moment: TypeAlias = datetime | str | int | None
+_EARLIEST = 10**14  # microseconds: March 1973; what is smaller, or 100 times as large, counts another unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class LeadModel:
             raise UsageError(explain("a moment, since this model reads time", "none", do))
         when = moment(as_of, self.bundle.contract.timezone) if self.needs_time else None
         if events is None and self.needs_events:
-            do = "pass events, or [] if there are none"
+            do = "pass events (--events), or [] if there are none"
             raise UsageError(explain("the leads' events, since this model reads them", "none", do))
         contract, features = self.bundle.contract, self.bundle.features
         tables = read_tables(contract, leads, events, history=history, training=False)
@@ -287,7 +288,8 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
     Raises
     ------
     UsageError
-        It does not read as a time, or has no zone and none is declared.
+        It does not read as a time, has no zone and none is declared, or is a number of seconds, milliseconds
+        or nanoseconds.
 
     Examples
     --------
@@ -295,9 +297,13 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
     1740826800000000
     """
     if isinstance(as_of, int | np.integer) and not isinstance(as_of, bool):
+        if not _EARLIEST <= as_of < 100 * _EARLIEST:
+            do = "pass a datetime, or seconds times 1,000,000"
+            raise UsageError(explain("as_of in UTC microseconds", shown(as_of), do))
         return int(as_of)
     try:
-        stamp = pd.Timestamp(as_of if isinstance(as_of, datetime) else str(as_of))
+        # ISO 8601 only: pandas would also read 01/02/2025, one way or the other, and "now".
+        stamp = pd.Timestamp(as_of if isinstance(as_of, datetime) else datetime.fromisoformat(str(as_of)))
         if stamp.tzinfo is None and timezone is not None:
             stamp = stamp.tz_localize(timezone)
         if pd.isna(stamp):
@@ -305,7 +311,7 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
         return int(stamp.tz_convert(UTC).as_unit("us").asm8.astype(np.int64))  # `.value` is in nanoseconds
     except (ValueError, TypeError):
         do = "write it as 2025-03-01T12:00:00Z"
-        raise UsageError(explain("as_of as a time with its zone", shown(as_of), do)) from None
+        raise UsageError(explain("as_of as a time with its zone", repr(shown(as_of)), do)) from None
 
 
 def _each(rows: Snapshot, tables: Tables, row: NDArray[np.int64]) -> Snapshot:
@@ -333,6 +339,6 @@ def _place(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarr
     place = np.flatnonzero(rows.lead_id.astype(str) == str(lead_id))
     if not len(place):
         among = f"none among {len(rows.lead_id):,} leads that can be scored"
-        do = "; ".join(["correct the id", *found])
+        do = "; ".join(["correct the id", *(what for what in found if what.startswith("leads: "))])
         raise DataError(explain(f"a lead {shown(lead_id)!r}", among, do))
     return place
