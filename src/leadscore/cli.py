@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from leadscore.policy.ledger import Entry
     from leadscore.policy.policy import Policy
     from leadscore.policy.tuning import Tuning
+    from leadscore.predict import LeadModel
     from leadscore.project import Project
     from leadscore.train import Trained
 
@@ -45,6 +46,8 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison 
 NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep no record in MLflow.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 Author = Annotated[str | None, typer.Option(help="Who; the login name, if not given.")]
+# Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
+_WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])
 Expect = Annotated[int | None, typer.Option(help="Refuse unless this revision is in force.")]
 
 
@@ -61,7 +64,9 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        app(args=arguments, prog_name="leadscore")
+        code = app(args=arguments, prog_name="leadscore", standalone_mode=False)
+    except _WrongWords as error:
+        sys.exit(_wrong_words(error))
     except LeadScoreError as error:
         if debug:
             raise
@@ -73,6 +78,20 @@ def main() -> None:
         found = f"{type(error).__name__}: {shown(error, 300)}"
         print(f"leadscore: stopped by an unexpected {found}; --debug shows where", file=sys.stderr)
         sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _wrong_words(error: Exception) -> int:
+    """Say in one line which word on the command line is wrong; without any word, print the help."""
+    words = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if "--help" in words or not words:
+        print(words)
+    else:
+        path = "leadscore" if context is None else context.command_path
+        line = shown(" ".join(words.replace("Value error, ", "").split()), 500).rstrip(".")
+        print(f"leadscore: {line}; see {path} --help", file=sys.stderr)
+    return 2
 
 
 @app.command()
@@ -81,6 +100,7 @@ def check(config: Config, json_file: Json = None) -> None:
     from leadscore import config as configs
     from leadscore import train as training
 
+    _require_place(json_file)
     project = configs.read(config)
     tables = training.read(project)
     audits = training.check(project, tables)
@@ -122,6 +142,7 @@ def compare(config: Config, json_file: Json = None, no_mlflow: NoMlflow = False)
     from leadscore import tracking
     from leadscore import train as training
 
+    _require_place(json_file)
     project = configs.read(config)
     if not no_mlflow:
         tracking.require_mlflow()
@@ -149,9 +170,9 @@ def score(
     from leadscore.files import require_table_name, write_table
     from leadscore.predict import load
 
-    require_table_name(out)
+    _require_place(require_table_name(out), model)
     loaded = load(model)
-    frame = loaded.score(leads, events, _moment(as_of, loaded.needs_time), history=history)
+    frame = loaded.score(leads, events, _moment(as_of, loaded), history=history)
     _findings(frame.attrs["findings"])
     print(f"{len(frame):,} leads scored: {write_table(frame, out)}")
 
@@ -171,8 +192,9 @@ def explain_lead(
     from leadscore.files import replace_file
     from leadscore.predict import load
 
+    _require_place(out, model)
     loaded = load(model)
-    moment = _moment(as_of, loaded.needs_time)
+    moment = _moment(as_of, loaded)
     why = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
     text = {
         Format.text: why.text,
@@ -264,6 +286,7 @@ def threshold_tune(
     if len(chosen) != 1:
         found = " and ".join(chosen) or "none"
         raise UsageError(explain(f"one of {', '.join(ways)}", found, "choose one way to tune"))
+    _require_place(json_file, model)
     result = ways[chosen[0]][1](load(model).bundle.backtest)
     _tuning(result)
     if json_file is not None:
@@ -364,6 +387,8 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     if mlflow:
         tracking.require_mlflow()
     bundle.require_place(out)
+    _require_place(json_file, out)
+    _require_place(_report_of(out))
     trained = training.train(project, progress=_progress)
     folder = bundle.save(trained.bundle, out)
     page = report.write(trained, _report_of(out))
@@ -383,6 +408,18 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
 
 def _report_of(model: Path) -> Path:
     return model.with_name(f"{model.name}.report.html")
+
+
+def _require_place(path: Path | None, model: Path | None = None) -> None:
+    """Refuse, before any work is done, an output that cannot be written, or that would damage a model."""
+    from leadscore.files import require_writable
+
+    if path is None:
+        return
+    require_writable(path)
+    if model is not None and path.resolve().is_relative_to(model.resolve()):
+        expected = "an output outside the model's directory, which holds nothing else"
+        raise UsageError(explain(expected, shown(path, 300), "choose another place"))
 
 
 def _progress(step: str) -> None:
@@ -439,14 +476,14 @@ def _both(value: float | None, cost: float | None) -> tuple[float, float]:
     return value, cost
 
 
-def _moment(as_of: str | None, needed: bool) -> datetime | str | None:
+def _moment(as_of: str | None, model: "LeadModel") -> datetime | str | None:
     """Take the moment given, or now; the future is refused."""
     now = datetime.now(UTC)
     if as_of is None:
-        return now if needed else None
+        return now if model.needs_time else None
     from leadscore.predict import moment
 
-    if moment(as_of) > int(now.timestamp() * 1e6):
+    if moment(as_of, model.bundle.contract.timezone) > int(now.timestamp() * 1e6):
         raise UsageError(explain("a moment that has come", shown(as_of), "give --as-of a time in the past"))
     return as_of
 
