@@ -1,0 +1,26 @@
+"""The configuration page says what can be read."""
+
+import re
+from pathlib import Path
+
+from leadscore import config
+
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+
+def test_the_page_is_one_configuration_that_reads(tmp_path):
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "acme.yaml").write_text(yaml)
+    project = config.read(tmp_path / "acme.yaml")
+    assert project.contract.history is not None
+    assert len(project.points) == 8
+
+
+def test_the_page_names_every_key():
+    text = PAGE.read_text()
+    sections = [
+        config._Project,
+        *(s for s in vars(config).values() if isinstance(s, type) and issubclass(s, config._Section)),
+    ]
+    keys = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+    assert not [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)]
