@@ -24,7 +24,7 @@ _DAYS_BACK = 2**16  # days before as_of that are told apart: about 179 years
 _THINGS = 2**31  # contents that are told apart
 _PART = 2**14  # events taken in at a time: what is worked on stays next to the processor
 _BLOCK = 2**9  # rows finished at a time
-_LOOSE = 2**20  # names of distinct things that may lie unsorted
+_LOOSE = 2**18  # names of distinct things that may lie unsorted
 _PAIRS = 2**18  # events x moments looked at at a time
 _LINE = 8  # cells in a cache line
 _NO_NUMBER = np.iinfo(np.int64).min
@@ -525,8 +525,8 @@ def _buckets(edges: Ints, age: Ints) -> Bucket:
     if not len(edges):
         return _NO_BUCKET
     if len(age) < 1000 or len(edges) > 8:
-        bucket = edges.searchsorted(age)
-        return bucket
+        found: Bucket = edges.searchsorted(age)
+        return found
     bucket: Bucket = (age > edges[0]).view(np.int8)
     for edge in edges[1:]:
         bucket += (age > edge).view(np.int8)

@@ -56,8 +56,9 @@ class Matcher:
     def rows(self, wanted: pa.Array) -> Ints:
         """Give the row of each id, -1 where it is null or not known."""
         if pa.types.is_dictionary(wanted.type):
-            known = np.append(self.rows(wanted.dictionary), -1)
-            return known[pc.fill_null(wanted.indices, len(wanted.dictionary)).to_numpy()]
+            known: Ints = np.append(self.rows(wanted.dictionary), -1)
+            found: Ints = known[pc.fill_null(wanted.indices.cast(pa.int64()), -1).to_numpy()]
+            return found
         if wanted.type != self.known.type or self._longest > _LONGEST:
             return found_in(ids(wanted, typed=True), self.known)
         rows = np.empty(len(wanted), np.int64)
@@ -102,7 +103,9 @@ class Matcher:
             & _KEEP.take(np.clip(size - 8 * k, 0, 8))
             for k in range(count)
         ]
-        words[-1] = np.where(size < 8 * count, words[-1] | (size.astype(np.uint64) << np.uint64(56)), 0)
+        # No known id is as long as 255 bytes: what does not fit is not found.
+        length = np.where(size < 8 * count, size, 255).astype(np.uint64)
+        words[-1] |= length << np.uint64(56)
         return words
 
 

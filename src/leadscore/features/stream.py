@@ -163,7 +163,7 @@ def aggregate_parquet(
     return state.finish(), tally.report(plan, len(paths))
 
 
-# --------------------------------------------------------------------------------------------------- the files
+# -------------------------------------------------------------------------------------------------- the files
 class _Piece(NamedTuple):
     """A row group of a file."""
 
@@ -241,8 +241,7 @@ def _checked(paths: list[Path], columns: dict[str, str]) -> _Files:
                 events += file.metadata.num_rows
                 pieces += [_Piece(path, file.metadata, group) for group in range(file.num_row_groups)]
         except (pa.ArrowException, OSError) as error:
-            found = f"one that cannot be read ({type(error).__name__})"
-            raise DataError(explain(f"a Parquet file in {name}", found, "write it again")) from None
+            raise _unreadable(path, error) from None
         for column in columns.values():
             if schema.get_field_index(column) < 0:
                 found = ", ".join(shown(other, 30) for other in schema.names[:8]) + nearest(
@@ -272,7 +271,7 @@ def _sort(kind: pa.DataType) -> str:
     return "number" if is_numeric(kind) else str(kind)
 
 
-# ------------------------------------------------------------------------------------------------- the batches
+# ------------------------------------------------------------------------------------------------ the batches
 class _Batch(NamedTuple):
     """Events of known leads, and how many of each kind there were."""
 
@@ -433,6 +432,14 @@ def _ahead(
 def _read(piece: _Piece, columns: list[str], textual: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
     path, metadata, group = piece
     # Buffered: else a whole column of a row group is read at once, however large.
-    with pq.ParquetFile(path, metadata=metadata, read_dictionary=textual, buffer_size=2**20) as file:
-        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=columns, use_threads=False):
-            yield path, batch
+    try:
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=textual, buffer_size=2**20) as file:
+            for batch in file.iter_batches(_BATCH, row_groups=[group], columns=columns, use_threads=False):
+                yield path, batch
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    found = f"one that cannot be read ({type(error).__name__})"
+    return DataError(explain(f"a Parquet file in {shown(path.name, 100)}", found, "write it again"))
