@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from leadscore import bundle as bundles
 from leadscore.bundle import Bundle
 from leadscore.data.identity import merge_duplicates
-from leadscore.data.tables import Tables, read_tables
+from leadscore.data.records import ShortWay
+from leadscore.data.tables import Events, Finding, Tables, read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain.card import Explanation, driver_families, explanations
 from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
+from leadscore.features.single import Reading, reading_of
 from leadscore.features.snapshot import Snapshot, snapshot
 from leadscore.models.matrix import Floats
 from leadscore.policy.ledger import in_force
@@ -111,18 +113,7 @@ class LeadModel:
             The model needs events or `as_of` and got none, or a moment without a time zone.
         """
         rows, found = self._rows(leads, events, as_of, history)
-        split = self._split(rows)
-        sums = family_sums(split.points, driver_families(self.bundle.scorer, self.bundle.features))
-        frame = pd.DataFrame(
-            {
-                "lead_id": rows.lead_id,
-                "probability": split.probability,
-                "score": split.score,
-                "stage": stages(self.policy, split.probability, *self._ruled(rows)),
-                "fit": sums["fit"],
-                "engagement": sums["engagement"],
-            }
-        )
+        frame = pd.DataFrame(self._scored(rows))
         frame.attrs["findings"] = found
         return frame
 
@@ -153,11 +144,10 @@ class LeadModel:
         DataError
             The lead cannot be scored; the message says why.
         """
-        frame = self.score([dict(lead)], events, as_of, history=history)
-        if frame.empty:
-            found = "; ".join(frame.attrs["findings"]) or "none"
-            raise DataError(explain("a lead that can be scored", found, "mend it"))
-        return LeadScore(**{str(name): values.tolist()[0] for name, values in frame.items()})
+        rows, found = self._rows([dict(lead)], events, as_of, history)
+        if not len(rows):
+            raise DataError(explain("a lead that can be scored", "; ".join(found) or "none", "mend it"))
+        return LeadScore(**{name: values.tolist()[0] for name, values in self._scored(rows).items()})
 
     def explain(
         self,
@@ -220,14 +210,49 @@ class LeadModel:
         if events is None and self.needs_events:
             do = "pass events (--events), or [] if there are none"
             raise UsageError(explain("the leads' events, since this model reads them", "none", do))
+        if history is None and (one := self._quickly(leads, events, when)) is not None:
+            return one
         contract, features = self.bundle.contract, self.bundle.features
         tables = read_tables(contract, leads, events, history=history, training=False)
         if contract.identity is None or len(tables.lead_id) < 2:
             rows = snapshot(tables, features, when)
-            return rows, _found(tables, rows, when)
+            return rows, _found(tables.findings, len(tables.lead_id) - len(rows), tables.events, when)
         people, report = merge_duplicates(tables, contract.identity, before=when)
         rows = _each(snapshot(people, features, when), tables, report.row)
-        return rows, _found(replace(tables, findings=people.findings), rows, when)
+        return rows, _found(people.findings, len(tables.lead_id) - len(rows), tables.events, when)
+
+    def _quickly(self, leads: Any, events: Any, when: int | None) -> tuple[Snapshot, list[str]] | None:
+        """Read one lead from plain values without a table in between; None: it must go the long way."""
+        if self._short_way is None or type(leads) is not list or len(leads) != 1:
+            return None
+        way, reading = self._short_way
+        one = way.read(leads[0], events)
+        row = None if one is None else reading.row(one, when)
+        return None if one is None or row is None else (row, _found((), 0, one.events, when))
+
+    @cached_property
+    def _short_way(self) -> tuple[ShortWay, Reading] | None:
+        contract, features = self.bundle.contract, self.bundle.features
+        if any(name not in contract.kinds for feature in features for name in feature.reads):
+            return None
+        return ShortWay(contract), reading_of(features)
+
+    def _scored(self, rows: Snapshot) -> dict[str, NDArray[Any]]:
+        """Give the columns of `score`."""
+        split = self._split(rows)
+        sums = family_sums(split.points, self._families)
+        return {
+            "lead_id": rows.lead_id,
+            "probability": split.probability,
+            "score": split.score,
+            "stage": stages(self.policy, split.probability, *self._ruled(rows)),
+            "fit": sums["fit"],
+            "engagement": sums["engagement"],
+        }
+
+    @cached_property
+    def _families(self) -> Sequence[str]:
+        return driver_families(self.bundle.scorer, self.bundle.features)
 
     def _split(self, rows: Snapshot) -> DriverPoints:
         bundle = self.bundle
@@ -321,15 +346,15 @@ def _each(rows: Snapshot, tables: Tables, row: NDArray[np.int64]) -> Snapshot:
     return replace(rows.take(place[seen]), lead_id=tables.lead_id[seen], position=tables.position[seen])
 
 
-def _found(tables: Tables, rows: Snapshot, when: int | None) -> list[str]:
-    late = len(tables.lead_id) - len(rows.lead_id)
+def _found(findings: Sequence[Finding], late: int, events: Events | None, when: int | None) -> list[str]:
+    """Say what became of rows, and of leads and events that lie ahead of the moment."""
     unseen = 0
-    if tables.events is not None and when is not None:
-        known_at = tables.events.at if tables.events.known_at is None else tables.events.known_at
-        unseen = int(((tables.events.at >= when) | (known_at > when)).sum())
+    if events is not None and when is not None:
+        known_at = events.at if events.known_at is None else events.known_at
+        unseen = int(((events.at >= when) | (known_at > when)).sum())
     counts = {"leads: created at or after the moment": late, "events: later than the moment": unseen}
     return [
-        *map(str, tables.findings),
+        *map(str, findings),
         *(f"{what}: {n:,} {'row' if n == 1 else 'rows'} left out" for what, n in counts.items() if n),
     ]
 

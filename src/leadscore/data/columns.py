@@ -14,14 +14,14 @@ from leadscore.data.contract import Array, Coded, Ints
 
 Mask = npt.NDArray[np.bool_]
 
-_NUMBER = r"^(?i:[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)|nan)$"
+NUMBER = r"^(?i:[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)|nan)$"
 _ID = r"^(0|-?[1-9]\d{0,17})(\.0)?$"  # ".0": how pandas writes integers beside missing values
 _DATE, _CLOCK = r"\d{4}-\d\d-\d\d", r"[T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?"
 _LOCAL = rf"^{_DATE}({_CLOCK})?$"
 _ABSOLUTE = rf"^{_DATE}{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$"
 _CODE = r"^0\d+$"
 
-_SAME = ((r"^(-?\d+)\.0$", r"\1"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
+SAME = ((r"^(-?\d+)\.0$", r"\1"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
 _WORTH_CODING = 1000
 _MOSTLY = 0.95
 _MOST_LEVELS = 100
@@ -78,7 +78,7 @@ def _each(column: pa.Array, missing: Sequence[str]) -> pa.Array:
         text = column.cast(pa.string())
     else:
         text = pc.utf8_trim_whitespace(column if pa.types.is_string(kind) else column.cast(pa.string()))
-        for spelt, shown in _SAME:
+        for spelt, shown in SAME:
             text = pc.replace_substring_regex(text, spelt, shown)
     return pc.if_else(pc.is_in(text, value_set=pa.array(["", *missing], pa.string())), None, text)
 
@@ -100,13 +100,13 @@ def numbers(column: pa.Array, missing: Sequence[str] = ()) -> Numbers:
         text = texts(column, missing)
         for truth, value in (("True", "1"), ("False", "0")):
             text = pc.if_else(pc.equal(text, truth), value, text)
-        readable = pc.match_substring_regex(text, _NUMBER)
+        readable = pc.match_substring_regex(text, NUMBER)
         unreadable = mask(pc.invert(readable))
         column = pc.if_else(readable, text, None)
     values = np.array(pc.fill_null(column.cast(pa.float64(), safe=False), np.nan))
     infinite = np.isinf(values)
     values[infinite] = np.nan
-    if known := [float(word) for word in missing if re.fullmatch(_NUMBER, word)]:
+    if known := [float(word) for word in missing if re.fullmatch(NUMBER, word)]:
         values[np.isin(values, known)] = np.nan
     return Numbers(pa.array(values, mask=np.isnan(values)), unreadable, infinite)
 
@@ -302,7 +302,7 @@ def infer_kind(column: pa.Array, missing: Sequence[str] = ()) -> str:
 
 
 def _kind_of_text(text: pa.Array) -> str:
-    if mask(pc.match_substring_regex(text, _NUMBER)).mean() >= _MOSTLY:
+    if mask(pc.match_substring_regex(text, NUMBER)).mean() >= _MOSTLY:
         return "category" if pc.any(pc.match_substring_regex(text, _CODE)).as_py() else "number"
     if 1 - _mixed(text, None).unreadable.mean() >= _MOSTLY:
         return "time"

@@ -291,9 +291,12 @@ def _array(values: list[Any]) -> pa.Array:
         values = [_iso(value) for value in values]
     # Arrow would read a truth among numbers as a number.
     if not (len(types) > 1 and types & {bool, np.bool_}):
-        with suppress(pa.ArrowException, OverflowError):
+        with suppress(pa.ArrowException, OverflowError, UnicodeEncodeError):
             return pa.array(values, from_pandas=True)
-    return pa.array([_text(value) for value in values], pa.string())
+    texts = (_text(value) for value in values)
+    # JSON can write half of a character, which UTF-8 cannot.
+    whole = [text and text.encode("utf-8", "replace").decode() for text in texts]
+    return pa.array(whole, pa.string())
 
 
 def _is_missing(value: object) -> bool:

@@ -1,7 +1,7 @@
 """Reads attribute features off the leads table: the fit of a lead, as far as its profile tells."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -78,14 +78,21 @@ def _levels(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints |
 
 def _readings(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
     values, place = _field(tables, str(feature.field), lead, as_of)
-    reading, keeps_other = _READINGS[feature.aggregate]
-    code: dict[str | None, float] = {level: i for i, level in enumerate(feature.categories or ())}
-    other = len(code) - 1.0
-    code[None] = other if keeps_other else np.nan
-    texts = pc.dictionary_encode(values)
-    of_text = [code.get(reading(text), other) for text in texts.dictionary.to_pylist()]
+    texts, code = pc.dictionary_encode(values), _code_of_text(feature)
+    of_text = [code(text) for text in texts.dictionary.to_pylist()]
     codes = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)
     return _placed(np.array([*of_text, np.nan])[codes], place)
+
+
+def _code_of_text(feature: AttributeFeature) -> Callable[[str], float]:
+    """Give the place of what a text says among the categories."""
+    code: dict[str | None, float] = {level: float(i) for i, level in enumerate(feature.categories or ())}
+    other = len(code) - 1.0
+    if feature.aggregate not in _READINGS:
+        return lambda text: code.get(text, other)
+    reading, keeps_other = _READINGS[feature.aggregate]
+    code[None] = other if keeps_other else np.nan
+    return lambda text: code.get(reading(text), other)
 
 
 def _number(feature: AttributeFeature, tables: Tables, lead: Ints, as_of: Ints | None) -> Floats:
@@ -131,6 +138,41 @@ def _filled(values: pa.Array) -> NDArray[np.bool_]:
     return filled
 
 
+def read_one(feature: AttributeFeature) -> "OneReader":
+    """Give what reads one attribute feature off one lead's values: the number that `attribute` gives.
+
+    Parameters
+    ----------
+    feature : AttributeFeature
+
+    Returns
+    -------
+    callable
+        From the lead's values (a number, a text or microseconds each; None: missing), the moment it came in
+        and the moment of the row.
+
+    Examples
+    --------
+    >>> read_one(AttributeFeature("category", "city", levels=("Oslo",)))({"city": "Oslo"}, None, None)
+    0.0
+    """
+    field, fields = str(feature.field), feature.fields
+    match feature.aggregate:
+        case "number":
+            return lambda values, _, __: np.nan if (value := values[field]) is None else value
+        case "days_since":
+            return lambda values, _, as_of: (
+                np.nan if (at := values[field]) is None or as_of <= at else (as_of - at) / DAY
+            )
+        case "lead_age":
+            return lambda _, created_at, as_of: (as_of - created_at) / DAY
+        case "filled_share":
+            return lambda values, _, __: sum(values[name] is not None for name in fields) / len(fields)
+    code = _code_of_text(feature)
+    return lambda values, _, __: np.nan if (text := values[field]) is None else code(text)
+
+
+OneReader: TypeAlias = Callable[[Mapping[str, Any], Any, Any], float]
 _Reader: TypeAlias = Callable[[AttributeFeature, Tables, Ints, Ints | None], Floats]
 _ATTRIBUTES: Mapping[str, _Reader] = {
     "number": _number,

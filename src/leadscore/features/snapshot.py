@@ -20,7 +20,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 _CLOSING = ("won", "lost", "disqualified")
 _NEVER = np.iinfo(np.int64).max
-_NO_EVENTS = Events(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), ())
+NO_EVENTS = Events(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +275,7 @@ def _matrix(
     matrix = np.empty((len(lead), len(features)), order="F")
     if places and as_of is not None:
         plan = plan_of(tuple(feature for feature in features if isinstance(feature, EventFeature)))
-        events = tables.events or _NO_EVENTS
+        events = tables.events or NO_EVENTS
         for part in parts:
             row_of = np.full(len(tables.lead_id), -1, np.int64)
             row_of[lead[part]] = np.arange(len(lead[part]))
