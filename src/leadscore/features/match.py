@@ -47,11 +47,11 @@ class Matcher:
         bits = max(4, len(known).bit_length() + 1)
         self._shift = np.uint64(64 - bits)
         places = _hashed(words) >> self._shift
-        order: Ints = np.argsort(places, kind="stable")
+        order = np.argsort(places, kind="stable")
         # The ids of place p are those from start[p] to start[p + 1]; the last id is followed by one more.
         self._start = np.searchsorted(places[order], np.arange(2**bits + 1)).astype(np.int32)
         self._words = [np.append(word[order], np.uint64(0)) for word in words]
-        self._row: Ints = np.append(order, -1)
+        self._row = np.append(order, -1).astype(np.int32)
 
     def rows(self, wanted: pa.Array) -> Ints:
         """Give the row of each id, -1 where it is null or not known."""
@@ -67,7 +67,7 @@ class Matcher:
             rows[start : start + _PART] = self._found(part)
         return rows
 
-    def _found(self, wanted: pa.Array) -> Ints:
+    def _found(self, wanted: pa.Array) -> NDArray[np.int32]:
         words = self._words_of(wanted)
         place = (_hashed(words) >> self._shift).view(np.int64)
         at, last = self._start.take(place), self._start.take(place + 1)
@@ -80,7 +80,9 @@ class Matcher:
             rest = rest[~found & (at[rest] + 1 < last[rest])]
         if wanted.null_count:
             hit &= pc.is_valid(wanted).to_numpy(zero_copy_only=False)
-        return np.where(hit, self._row.take(at), -1)
+        rows: NDArray[np.int32] = self._row.take(at)
+        rows[~hit] = -1
+        return rows
 
     def _words_of(self, wanted: pa.Array) -> list[Words]:
         """Give ids as unsigned words of 64 bits: a text's bytes, and its length in the last byte."""

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from leadscore.data.columns import coded, is_numeric, is_textual, numbers, times
-from leadscore.data.contract import Array, EventColumns, Events, Floats, Ints
+from leadscore.data.columns import is_numeric, is_textual, numbers, texts, times
+from leadscore.data.contract import Array, Coded, EventColumns, Events, Floats, Ints
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.features.declare import EventFeature
 from leadscore.features.kernel import State, taken
@@ -152,7 +152,9 @@ def aggregate_parquet(
     moments = np.ascontiguousarray(np.broadcast_to(np.asarray(as_of, np.int64), len(known)))
     paths = _files(source)
     files = _checked(paths, _needed(plan, named))
-    reader = _Reader(plan, Matcher(known), moments, files.columns, timezone)
+    reader = _Reader(
+        plan, Matcher(known), as_of if isinstance(as_of, int) else moments, files.columns, timezone
+    )
     tally, state = _Tally(len(known)), State(plan, moments)
     for path, rows in _ahead(files.pieces, list(files.columns.values()), files.textual):
         batch = reader.batch(rows, path)
@@ -285,7 +287,7 @@ class _Reader:
 
     plan: Plan
     matcher: Matcher
-    as_of: Ints
+    as_of: Ints | int
     columns: Mapping[str, str]
     timezone: str | None
 
@@ -293,7 +295,7 @@ class _Reader:
         column = {key: batch.column(name) for key, name in self.columns.items()}
         lead = self.matcher.rows(column["lead_id"])
         at, timed = self._times(column["occurred_at"], "occurred_at", path)
-        kind = coded(column["event_type"])
+        kind = _words(column["event_type"])
         keep = (lead >= 0) & timed & (kind.codes >= 0)
         counts = {"events": len(lead)}
         if not keep.all():
@@ -309,7 +311,6 @@ class _Reader:
         if "recorded_at" in column:
             recorded, present = self._times(column["recorded_at"], "recorded_at", path)
             known_at = np.where(present, np.maximum(recorded, at), at)
-        words = {key: coded(column[key]) if key in column else None for key in ("channel", "content")}
         everything = Events(
             lead,
             at,
@@ -317,13 +318,14 @@ class _Reader:
             kind.words,
             known_at=known_at,
             value=_floats(column["value"]) if "value" in column else None,
-            **words,
+            channel=_words(column["channel"]) if "channel" in column else None,
+            content=_words(column["content"]) if "content" in column else None,
         )
         events = everything
         if not keep.all():
             places = np.flatnonzero(keep)
             events = taken(everything, places, lead[places])
-        moment = self.as_of[events.lead]
+        moment = self.as_of if isinstance(self.as_of, int) else self.as_of.take(events.lead)
         late = (
             events.at >= moment
             if events.known_at is None
@@ -337,12 +339,25 @@ class _Reader:
     def _times(
         self, column: pa.Array, key: str, path: Path
     ) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
+        if pa.types.is_timestamp(column.type) and column.type.tz is not None and not column.null_count:
+            us = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+            return us.to_numpy(), np.ones(len(us), np.bool_)
         found = times(column, self.timezone)
         if found.naive.any():
             name = shown(self.columns[key])
             expected = f"an offset in the times of column {name!r} in {shown(path.name, 100)}"
             raise DataError(explain(expected, "local times", "give timezone, as Europe/Amsterdam"))
         return found.us, found.present
+
+
+def _words(column: pa.Array) -> Coded:
+    """Give words as `coded` does, but in the order of the file, and also those that no event has."""
+    packed = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    values = texts(packed.dictionary).to_pylist()
+    place = {word: i for i, word in enumerate(dict.fromkeys(word for word in values if word is not None))}
+    codes = np.array([*(-1 if word is None else place[word] for word in values), -1], np.int32)
+    indices = pc.fill_null(packed.indices, len(values)) if packed.null_count else packed.indices
+    return Coded(codes.take(indices.to_numpy()), tuple(place))
 
 
 def _floats(column: pa.Array) -> Floats:
