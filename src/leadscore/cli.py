@@ -216,6 +216,7 @@ def simulate(
     """Simulate a company's leads, events and outcomes, whose truth is known."""
     from leadscore.simulate import simulate as run
 
+    _require_place(out / "leads.parquet")
     world = run(leads, seed=seed)
     world.write(out)
     print(
@@ -329,7 +330,7 @@ def threshold_set(
         _draft(loaded.policy, mql, sales_ready),
         expected=loaded.policy.revision if expect is None else expect,
         born=loaded.bundle.policy,
-        author=author or getpass.getuser(),
+        author=author or _login(),
         reason=reason,
         at=datetime.now(UTC),
     )
@@ -371,7 +372,7 @@ def threshold_undo(
         model,
         expected=loaded.policy.revision if expect is None else expect,
         born=loaded.bundle.policy,
-        author=author or getpass.getuser(),
+        author=author or _login(),
         reason=reason,
         at=datetime.now(UTC),
         to=to,
@@ -467,6 +468,15 @@ def _draft(now: "Policy", mql: float, sales_ready: float | None) -> "Policy":
 
     ready = max(now.sales_ready, mql) if sales_ready is None else sales_ready
     return replace(now, mql=mql, sales_ready=ready, nurture=None)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as somebody without a name
+        raise UsageError(
+            explain("--author, as there is no login name", "none", "say who publishes")
+        ) from None
 
 
 def _both(value: float | None, cost: float | None) -> tuple[float, float]:
