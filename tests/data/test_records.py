@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -56,19 +57,19 @@ AS_OF = 1_717_200_000_000_000
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
 
-def both(lead, events, as_of=AS_OF):
+def both(lead, events, as_of=AS_OF, contract=CONTRACT):
     """Go both ways; None for the short one where it gives up."""
-    one = WAY.read(lead, events)
+    one = ShortWay(contract).read(lead, events)
     row = None if one is None else READING.row(one, as_of)
     try:
-        tables = read_tables(CONTRACT, [lead], events, training=False)
+        tables = read_tables(contract, [lead], events, training=False)
     except LeadScoreError as error:
         tables = error
     return row, tables
 
 
-def assert_alike(lead, events, as_of=AS_OF):
-    row, tables = both(lead, events, as_of)
+def assert_alike(lead, events, as_of=AS_OF, contract=CONTRACT):
+    row, tables = both(lead, events, as_of, contract)
     if row is None:
         return False
     assert not isinstance(tables, LeadScoreError), tables
@@ -150,7 +151,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LEADS, st.lists(EVENT, max_size=8), st.booleans())
 def test_both_ways_give_the_same_row(lead, events, numbered):
     if numbered:
@@ -158,13 +159,32 @@ def test_both_ways_give_the_same_row(lead, events, numbered):
     assert_alike(lead, events)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LEADS, st.lists(EVENT.map(lambda event: event | {"lead": "L1"}), min_size=1, max_size=8))
 def test_plain_records_go_the_short_way(lead, events):
     lead = {**lead, "size": 5, "source": "Oslo"}
     assert (
         assert_alike(lead, events) or WAY.read(lead, events) is not None
     )  # or it came in later than the moment
+
+
+LOCAL = MOMENTS.map(lambda moment: moment.replace(tzinfo=None).isoformat())
+DATED = st.one_of(
+    LOCAL, LOCAL.map(lambda text: text[:10]), LOCAL.map(lambda text: text[:16].replace("T", " "))
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(DATED, min_size=3, max_size=6), st.sampled_from(["Europe/Amsterdam", "Asia/Kathmandu"]))
+def test_local_times_go_the_short_way_where_the_contract_has_a_zone(times, zone):
+    contract = replace(CONTRACT, timezone=zone)
+    events = [VISIT | {"occurred_at": time} for time in times]
+    lead = PLAIN | {"since": "2024-04-01", "trial": times[0]}
+    assert assert_alike(lead, events, contract=contract)
+    assert not assert_alike(lead, events)
+    for hour in ("2024-10-27T02:30:00", "2024-03-31T02:30:00"):
+        changed = [*events, VISIT | {"occurred_at": hour}]
+        assert assert_alike(lead, changed, contract=contract) == (zone == "Asia/Kathmandu")
 
 
 def test_datetimes_integers_and_missing_keys_go_the_short_way():

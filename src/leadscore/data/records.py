@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from leadscore.data.columns import NUMBER, SAME
 from leadscore.data.contract import ROW_NUMBER, Coded, Contract, Events, Floats, Ints
@@ -118,7 +119,9 @@ class ShortWay:
         named = [get(name) for name in self._times]
         if self.contract.created_at is not None:
             named.append(lead[self.contract.created_at])
-        moments = [None if moment == _NONE else moment for moment in _moments(named).tolist()]
+        moments = [
+            None if moment == _NONE else moment for moment in _moments(named, self.contract.timezone).tolist()
+        ]
         created_at = None
         if self.contract.created_at is not None and (created_at := moments.pop()) is None:
             _give_up()
@@ -137,11 +140,11 @@ class ShortWay:
             _give_up()
         if len(kind.codes) and kind.codes.min() < 0:
             _give_up()
-        at = known_at = _moments(columns["occurred_at"])
+        at = known_at = _moments(columns["occurred_at"], self.contract.timezone)
         if (at == _NONE).any():
             _give_up()
         if "recorded_at" in columns and columns["recorded_at"] != columns["occurred_at"]:
-            known_at = np.maximum(at, _moments(columns["recorded_at"]))
+            known_at = np.maximum(at, _moments(columns["recorded_at"], self.contract.timezone))
         known_at = self._own(
             columns, lead_id, at, known_at, None if visitor is None else (visitor, created_at)
         )
@@ -234,16 +237,28 @@ def _once(numbers: Sequence[Any]) -> None:
         _give_up()
 
 
-def _moments(values: Sequence[Any]) -> Ints:
-    """Read moments as UTC microseconds: all text, or all datetime, each with its offset."""
+def _moments(values: Sequence[Any], timezone: str | None) -> Ints:
+    """Read moments as UTC microseconds: all text, or all datetime with an offset."""
     types = {*map(type, values)} - {type(None)}
     if types <= {str}:
-        moments = pa.array(values, pa.string()).cast(_UTC).view(pa.int64())
+        moments = _absolute(pa.array(values, pa.string()), timezone).view(pa.int64())
         us: Ints = (moments.fill_null(_NONE) if moments.null_count else moments).to_numpy()
         return us
     if types != {datetime}:
         _give_up()
     return np.array([_NONE if value is None else _microseconds(value) for value in values], np.int64)
+
+
+def _absolute(text: pa.Array, timezone: str | None) -> pa.Array:
+    """Read times that all have an offset, or that all have none."""
+    try:
+        return text.cast(_UTC)
+    except pa.ArrowInvalid:
+        if timezone is None:
+            raise
+    local = text.cast(pa.timestamp("us"))
+    # Raises in the hour of a clock change.
+    return pc.assume_timezone(local, timezone, ambiguous="raise", nonexistent="raise").cast(_UTC)
 
 
 def _microseconds(moment: datetime) -> int:
