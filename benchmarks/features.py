@@ -34,6 +34,8 @@ WINDOWS = (7, 30, 90)
 HALF_LIFE = 14
 ROW_GROUP = 2**20
 SECTION = "## Features"
+HUGE = "## Features of 200 million events"
+Medians = dict[str, dict[str, float]]  # by way, then "wall", "cpu", "peak"
 COUNTS = (*(f"c{days}" for days in WINDOWS), "c", "w")
 PARTS = (*COUNTS, "recency", "first_seen", "sum")
 
@@ -389,10 +391,8 @@ def agree(ours: Path, theirs: Path) -> str:
     return f"equal; decayed within {gap:.0e}" if gap < 1e-5 else f"decayed differ by {gap:.1e}"
 
 
-def compare(
-    ways: Iterable[str], folder: Path, leads: int, rounds: int, say: Callable[[str], None]
-) -> list[list[str]]:
-    ways = list(ways)
+def compare(ways: list[str], folder: Path, leads: int, rounds: int) -> tuple[Medians, str]:
+    """Run each way in each round; give the medians and a table of them."""
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     agrees: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -400,7 +400,7 @@ def compare(
             for name in ways:
                 out = Path(scratch) / f"{ways.index(name)}.npy" if turn == 0 else None
                 taken[name].append(spawn(name, folder, leads, out))
-                say(f"{folder.name}, {name}: {taken[name][-1]}")
+                print(f"{folder.name}, {name}: {taken[name][-1]}", file=sys.stderr, flush=True)
                 if out is not None:
                     agrees[name] = "" if name == ways[0] else agree(Path(scratch) / "0.npy", out)
     middle = {
@@ -408,7 +408,7 @@ def compare(
         for name, runs in taken.items()
     }
     ours = middle[ways[0]]["wall"]
-    return [
+    rows = [
         [
             name,
             f"{m['wall']:.2f}",
@@ -420,6 +420,7 @@ def compare(
         ]
         for name, m in middle.items()
     ]
+    return middle, table(HEAD, rows)
 
 
 HEAD = ["way", "wall s", "from to", "CPU s", "peak MB", "ours / this", "numbers"]
@@ -430,13 +431,25 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def ratio(medians: Medians, beginnings: tuple[str, ...]) -> float:
+    """Divide our wall time by that of the fastest peer whose name begins so."""
+    ours, *_ = medians.values()
+    return ours["wall"] / min(m["wall"] for name, m in medians.items() if name.startswith(beginnings))
+
+
+def bar(what: str, found: float, most: float) -> list[str]:
+    return [what, f"{most:g}", f"{found:.3g}", "yes" if found <= most else "NO"]
+
+
 # ------------------------------------------------------------------------------------------------- one lead
-def one_lead() -> list[list[str]]:
-    """Median microseconds for a lead of 60 events: the kernel alone, and from dicts to the features."""
+def one_lead() -> dict[str, list[float]]:
+    """Time a lead of 60 events in microseconds: the kernel alone, and from dicts to the row."""
     from leadscore.data.contract import Contract, EventColumns, Events
-    from leadscore.data.tables import read_tables
+    from leadscore.data.records import ShortWay
+    from leadscore.features.declare import AttributeFeature
     from leadscore.features.kernel import aggregate
     from leadscore.features.plan import plan_of
+    from leadscore.features.single import reading_of
 
     wanted = features()
     plan = plan_of(wanted)
@@ -446,7 +459,10 @@ def one_lead() -> list[list[str]]:
     kind = rng.integers(0, len(TYPES), size).astype(np.int32)
     value = np.where(rng.random(size) < 0.7, np.nan, rng.integers(0, 400, size) / 4)
     events = Events(lead=np.zeros(size, np.int64), at=at, type=kind, types=TYPES, value=value)
-    contract = Contract("id", events=EventColumns(lead_id="id", value="value"))
+    contract = Contract(
+        "id", events=EventColumns(lead_id="id", value="value"), kinds={"city": "category"}, event_types=TYPES
+    )
+    way, reading = ShortWay(contract), reading_of((*wanted, AttributeFeature("category", "city", ("Oslo",))))
     records = [
         {
             "id": 7,
@@ -458,32 +474,31 @@ def one_lead() -> list[list[str]]:
     ]
 
     def from_dicts() -> object:
-        tables = read_tables(contract, [{"id": 7}], records, training=False)
-        return aggregate(plan, tables.events, moments)
+        one = way.read({"id": 7, "city": "Oslo"}, records)
+        assert one is not None
+        return reading.row(one, AS_OF)
 
     def kernel() -> object:
         return aggregate(plan, events, moments)
 
-    rows = []
-    for name, call, times in (("kernel", kernel, 3000), ("from a list of dicts", from_dicts, 300)):
-        taken = []
-        for _ in range(times):
+    found: dict[str, list[float]] = {"kernel": [], "from a list of dicts to the row": []}
+    for name, call in zip(found, (kernel, from_dicts), strict=True):
+        for _ in range(3000):
             start = time.perf_counter()
             call()
-            taken.append(time.perf_counter() - start)
-        rows.append([name, f"{median(taken) * 1e6:.0f}", f"{np.quantile(taken, 0.95) * 1e6:.0f}"])
-    return rows
+            found[name].append((time.perf_counter() - start) * 1e6)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ the report
-def written(text: str, path: Path) -> None:
-    """Put the section in its place in the document; the others stay as they are."""
+def written(section: str, text: str, path: Path) -> None:
+    """Put a section in its place in the document; the others stay as they are."""
     old = path.read_text() if path.exists() else "# Benchmarks\n"
-    head, _, rest = old.partition(SECTION + "\n")
+    head, _, rest = old.partition(section + "\n")
     after = rest.find("\n## ")
     tail = rest[after + 1 :] if after >= 0 else ""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(head.rstrip() + f"\n\n{SECTION}\n\n{text.strip()}\n" + (f"\n{tail}" if tail else ""))
+    path.write_text(head.rstrip() + f"\n\n{section}\n\n{text.strip()}\n" + (f"\n{tail}" if tail else ""))
 
 
 def machine() -> str:
@@ -501,14 +516,48 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({cpu}), {memory:.0f} GB; Python {platform.python_version()}, {versions}"
 
 
+def measured(
+    place: Path, only: list[str], leads: int, rounds: int, without: tuple[str, ...]
+) -> tuple[list[str], list[list[str]]]:
+    """Run what is asked for; give its tables, and what was found beside what is wanted."""
+    parts: list[str] = []
+    bars: list[list[str]] = []
+    for kind in ("integer", "string"):
+        if kind in only:
+            ways = [name for name in FROM_PARQUET if not name.startswith(without)]
+            found, text = compare(ways, place / kind, leads, rounds)
+            parts += [f"### From Parquet, {kind} ids", text]
+            peers = ratio(found, ("Polars", "DuckDB"))
+            bars.append(bar(f"Parquet, {kind} ids: time / faster of Polars and DuckDB", peers, 1))
+            bars.append(bar(f"Parquet, {kind} ids: peak GB", found["leadscore"]["peak"] / 1024, 1))
+    if "memory" in only:
+        ways = [name for name in IN_MEMORY if not name.startswith(without)]
+        found, text = compare(ways, place / "integer", leads, rounds)
+        parts += ["### Events already in memory, integer ids", text]
+        bars += [
+            bar(f"in memory: time / {peer}", ratio(found, (peer,)), most)
+            for peer, most in (("Polars", 0.5), ("pandas", 0.2))
+            if not peer.startswith(without)
+        ]
+    if "one" in only:
+        micros = one_lead()
+        rows = [[name, f"{median(t):.0f}", f"{np.quantile(t, 0.95):.0f}"] for name, t in micros.items()]
+        parts += ["### One lead with 60 events", table(["from", "median µs", "95 % µs"], rows)]
+        bars += [
+            bar(f"one lead, {name}: µs", median(t), most)
+            for (name, t), most in zip(micros.items(), (60, 300), strict=True)
+        ]
+    return parts, bars
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 million events, 3 rounds, nothing written")
-    parser.add_argument("--huge", action="store_true", help="also 200 million events, leadscore alone")
-    parser.add_argument("--only", help="comma-separated: integer, string, memory, one, none")
+    parser.add_argument("--huge", action="store_true", help="200 million events instead, leadscore alone")
+    parser.add_argument("--only", help="comma-separated: integer, string, memory, one; nothing written")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--date", help="written in the document; by default today")
-    parser.add_argument("--without", default="", help="comma-separated beginnings of ways to leave out")
+    parser.add_argument("--without", help="comma-separated beginnings of ways to leave out; nothing written")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--leads", type=int, help=argparse.SUPPRESS)
@@ -517,42 +566,32 @@ def main() -> None:
     if given.way:
         print(json.dumps(run_way(given.way, given.folder, given.leads, given.out)))
         return
-    events, leads, rounds = (2_000_000, 20_000, 3) if given.quick else (20_000_000, 200_000, 5)
-    rounds = given.rounds or rounds
+    day, load = given.date or datetime.now(UTC).date(), os.getloadavg()[0]
+    head = f"{machine()}; {day}; load average {load:.1f} when it began."
+    events, leads = (2_000_000, 20_000) if given.quick else (20_000_000, 200_000)
+    events = 200_000_000 if given.huge else events
+    rounds = given.rounds or (3 if given.quick else 5)
+    place, page = Path(tempfile.gettempdir()) / "leadscore-benchmarks", ROOT / "docs" / "benchmarks.md"
+    place /= f"events-{events}"
+    prepare(place, events, leads, kinds=("integer",) if given.huge else ("integer", "string"))
+    if given.huge:
+        run = spawn("leadscore", place / "integer", leads)
+        row = [f"{run['wall']:.1f}", f"{run['cpu']:.1f}", f"{run['peak']:,.0f}", "1,536"]
+        text = f"{head}\n\n{table(['leadscore, integer ids: wall s', 'CPU s', 'peak MB', 'at most'], [row])}"
+        print(text)
+        written(HUGE, text, page)
+        return
     only = given.only.split(",") if given.only else ["integer", "string", "memory", "one"]
-    place = Path(tempfile.gettempdir()) / "leadscore-benchmarks" / f"events-{events}"
-    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    prepare(place, events, leads)
     without = tuple(given.without.split(",")) if given.without else ()
-    parts = [f"{machine()}; {given.date or datetime.now(UTC).date()}."]
-    parts.append(
+    parts, bars = measured(place, only, leads, rounds, without)
+    what = (
         f"{events:,} events of {leads:,} leads, {len(TYPES)} types, {len(features())} features. "
         f"Median of {rounds} rounds in turns, each way in a process of its own."
     )
-    for kind in ("integer", "string"):
-        if kind in only:
-            ways = [name for name in FROM_PARQUET if not name.startswith(without)]
-            rows = compare(ways, place / kind, leads, rounds, say)
-            parts += [f"### From Parquet, {kind} ids", table(HEAD, rows)]
-    if "memory" in only:
-        ways = [name for name in IN_MEMORY if not name.startswith(without)]
-        rows = compare(ways, place / "integer", leads, rounds, say)
-        parts += ["### Events already in memory, integer ids", table(HEAD, rows)]
-    if "one" in only:
-        parts += ["### One lead with 60 events", table(["from", "median µs", "95 % µs"], one_lead())]
-    if given.huge:
-        huge = place.parent / "events-200000000"
-        prepare(huge, 200_000_000, 200_000, kinds=("integer",))
-        run = spawn("leadscore", huge / "integer", 200_000)
-        rows = [["leadscore", f"{run['wall']:.1f}", f"{run['cpu']:.1f}", f"{run['peak']:,.0f}"]]
-        parts += [
-            "### 200 million events from Parquet, integer ids",
-            table(["way", "wall s", "CPU s", "peak MB"], rows),
-        ]
-    text = "\n\n".join(parts)
+    text = "\n\n".join([head, what, table(["bar", "at most", "found", "met"], bars), *parts])
     print(text)
     if not (given.quick or given.only or given.without):
-        written(text, ROOT / "docs" / "benchmarks.md")
+        written(SECTION, text, page)
 
 
 if __name__ == "__main__":
