@@ -185,7 +185,7 @@ def test_local_times_need_a_zone(tmp_path):
         assert found[0, 0] == count
 
 
-def test_ids_are_unique_and_visits_have_leads(tmp_path):
+def test_ids_are_unique_and_events_are_known_by_themselves(tmp_path):
     folder = write(tmp_path, log([7]))
     with pytest.raises(DataError, match="unique ids of leads; found an id twice"):
         aggregate_parquet(COUNT, folder, [7, 7], NOW)
@@ -193,6 +193,8 @@ def test_ids_are_unique_and_visits_have_leads(tmp_path):
         aggregate_parquet(COUNT, folder, [7, None], NOW)
     with pytest.raises(UsageError, match="visitor_id"):
         aggregate_parquet(COUNT, folder, [7], NOW, columns=EventColumns(visitor_id="cookie"))
+    with pytest.raises(UsageError, match="each event once"):
+        aggregate_parquet(COUNT, folder, [7], NOW, columns=EventColumns(event_id="number"))
 
 
 @pytest.mark.parametrize(("ids", "leads"), [(["7", "x", "8"], [7, 8]), ([7, 9, 8], ["7", "8"])])

@@ -127,7 +127,8 @@ def aggregate_parquet(
         There are no files, one cannot be read, lacks a column or has one of another type than the others;
         or an id occurs twice.
     UsageError
-        Events belong to visitors, who are known only once all events have been read.
+        `columns` names a visitor or an event's id: whose a visit is, and which events came twice, is known
+        only once all events have been read.
 
     Examples
     --------
@@ -147,6 +148,9 @@ def aggregate_parquet(
     if named.visitor_id is not None:
         do = "read the log with read_tables, which attributes visits, or leave visitor_id out"
         raise UsageError(explain("events by lead", "a visitor_id", do))
+    if named.event_id is not None:
+        do = "write the log with each event once and leave event_id out, or read it with read_tables"
+        raise UsageError(explain("a log with each event once", "an event_id to tell events by", do))
     plan = plan_of(tuple(features))
     known = _known_ids(lead_id)
     moments = np.ascontiguousarray(np.broadcast_to(np.asarray(as_of, np.int64), len(known)))
