@@ -19,7 +19,8 @@ from leadscore.data.tables import (
     OutcomeColumns,
 )
 from leadscore.errors import ConfigError, LeadScoreError, UsageError, explain, nearest, shown
-from leadscore.features.declare import AttributeFeature, EventFeature, Feature, Roles
+from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.features.defaults import Roles
 from leadscore.models.conditions import Condition
 from leadscore.models.points import PointRule
 from leadscore.policy.policy import Policy, Rule

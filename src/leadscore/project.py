@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from leadscore.data.tables import Contract
-from leadscore.features.declare import Feature, Roles
+from leadscore.features.declare import Feature
+from leadscore.features.defaults import Roles
 from leadscore.models.points import PointRule
 from leadscore.policy.policy import Rule
 

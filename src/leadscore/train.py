@@ -20,7 +20,8 @@ from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
-from leadscore.features.declare import EventFeature, Feature, declare
+from leadscore.features.declare import EventFeature, Feature
+from leadscore.features.defaults import declare
 from leadscore.features.snapshot import Snapshot, earliest, training_snapshot
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import Scale

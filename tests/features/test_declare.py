@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from leadscore.data.contract import Coded, Events, Outcomes, Tables
 from leadscore.errors import DataError, ModelError, UsageError
-from leadscore.features.declare import (
-    MOST_EVENT_FEATURES,
-    AttributeFeature,
-    EventFeature,
-    Roles,
-    declare,
-    from_dict,
-    to_dict,
-)
+from leadscore.features.declare import AttributeFeature, EventFeature, from_dict, to_dict
+from leadscore.features.defaults import MOST_EVENT_FEATURES, Roles, declare
 
 LEADS = 1000
 TEXT = st.text(min_size=1, max_size=8)

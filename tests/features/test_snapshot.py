@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from leadscore.data.contract import STAGES, Contract, EventColumns, Events, Outcomes, Tables
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError
-from leadscore.features.declare import AttributeFeature, EventFeature, declare
+from leadscore.features.declare import AttributeFeature, EventFeature
+from leadscore.features.defaults import declare
 from leadscore.features.kernel import aggregate
 from leadscore.features.plan import DAY, plan_of
 from leadscore.features.snapshot import snapshot, training_snapshot

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from leadscore.data.contract import Coded, Events
 from leadscore.data.tables import read_tables
-from leadscore.features.declare import EventFeature, declare
+from leadscore.features.declare import EventFeature
+from leadscore.features.defaults import declare
 from leadscore.features.kernel import aggregate
 from leadscore.features.plan import DAY, plan_of
 from leadscore.features.snapshot import snapshot

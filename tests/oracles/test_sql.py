@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from leadscore.data.contract import Coded, Contract, EventColumns, Events
 from leadscore.data.tables import read_tables
-from leadscore.features.declare import EventFeature, declare
+from leadscore.features.declare import EventFeature
+from leadscore.features.defaults import declare
 from leadscore.features.kernel import aggregate
 from leadscore.features.plan import _AGGREGATES, DAY, plan_of
 from leadscore.features.snapshot import snapshot, training_snapshot
