@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from leadscore.data.identity import attribute_visits, duplicate_groups
 from leadscore.data.tables import Contract, EventColumns, read_tables
 from leadscore.errors import DataError
+from leadscore.features.declare import EventFeature
+from leadscore.features.snapshot import snapshot
 
 WIDE = Contract(lead_id="id")
 
@@ -183,3 +185,71 @@ def test_a_long_chain_of_shared_keys_is_one_group():
 def test_a_field_that_is_not_there_is_refused():
     with pytest.raises(DataError, match="did you mean 'email'"):
         duplicate_groups(tables(pd.DataFrame({"id": [1], "email": ["a@x.org"]})), email_fields=["emial"])
+
+
+# ----------------------------------------------------------------------------------- not before it is known
+HOUR = 3600 * 10**6
+START = 1_704_067_200_000_000
+VISITS = Contract(
+    lead_id="id",
+    created_at="since",
+    visitor_id="cookie",
+    events=EventColumns(visitor_id="cookie", recorded_at="seen", event_id="no"),
+)
+SEEN = (
+    EventFeature("count", "visit"),
+    EventFeature("recency", "visit"),
+    EventFeature("first_seen", "visit"),
+    EventFeature("count", "visit", window=0.125),
+)
+LOG = st.lists(
+    st.tuples(
+        st.sampled_from(["x", "y", None]),
+        st.one_of(st.none(), st.integers(0, 2)),
+        st.integers(0, 9),
+        st.integers(0, 4),
+        st.one_of(st.none(), st.integers(0, 3)),
+    ),
+    max_size=20,
+)
+
+
+def hour(number):
+    return pd.Timestamp(START + number * HOUR, unit="us", tz="UTC").isoformat()
+
+
+@given(st.lists(st.sampled_from(["x", "y", None]), min_size=3, max_size=3), LOG, st.integers(1, 12))
+def test_a_moment_sees_what_was_known_by_then_of_visitors_and_nothing_else(cookies, rows, now):
+    """The tables as they were at the moment, and as they are when all is known, give the same numbers."""
+    people = [{"id": row, "since": hour(3 * row), "cookie": cookie} for row, cookie in enumerate(cookies)]
+    log = [
+        {
+            "cookie": c,
+            "id": lead,
+            "occurred_at": hour(h),
+            "seen": hour(h + d),
+            "no": no,
+            "event_type": "visit",
+        }
+        for c, lead, h, d, no in rows
+    ]
+    then = [event for event, (_, _, h, d, _) in zip(log, rows, strict=True) if h < now and h + d <= now]
+    came = [lead for row, lead in enumerate(people) if 3 * row < now]
+
+    def look(people, log):
+        found = snapshot(read_tables(VISITS, people, log, training=False), SEEN, START + now * HOUR)
+        return dict(zip(found.lead_id.tolist(), found.matrix.tolist(), strict=True))
+
+    np.testing.assert_equal(look(people, log), look(came, then))
+
+
+def test_a_visit_before_the_form_counts_from_the_form_on():
+    """Or the test above would hold for a reader that drops anonymous visits."""
+    log = [("x", None, 1), ("x", 0, 5)]
+    log = [
+        {"cookie": c, "id": i, "occurred_at": hour(h), "seen": None, "event_type": "visit"} for c, i, h in log
+    ]
+    tables = read_tables(VISITS, [{"id": 0, "since": hour(0)}], log, training=False)
+    counts = [snapshot(tables, SEEN, START + h * HOUR).matrix[0, 0] for h in (2, 5, 6)]
+    assert counts == [0, 0, 2]
+    assert snapshot(tables, SEEN, START + 6 * HOUR).matrix[0, 2] * 24 == 5
