@@ -4,6 +4,7 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -102,7 +103,7 @@ def check(config: Config, json_file: Json = None) -> None:
 
     _require_place(json_file)
     project = configs.read(config)
-    tables = training.read(project)
+    tables, merges = training.read_people(project)
     audits = training.check(project, tables)
     _findings(tables.findings)
     handled = dict.fromkeys(project.allow, "allowed") | dict.fromkeys(project.exclude, "excluded")
@@ -117,7 +118,8 @@ def check(config: Config, json_file: Json = None) -> None:
     ]
     _table(f"{len(audits)} fields of {project.name}", ("field", "verdict", "config", "evidence"), rows)
     if json_file is not None:
-        _write_json(json_file, {"fields": [_audit_dict(audit) for audit in audits]})
+        merged = {} if project.contract.identity is None else {"merged": [asdict(merge) for merge in merges]}
+        _write_json(json_file, {"fields": [_audit_dict(audit) for audit in audits], **merged})
     training.refuse_leaks(project, audits)
     print("Nothing blocks training.")
 

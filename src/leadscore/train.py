@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from leadscore.bundle import Bundle
 from leadscore.data.history import leads_as_of
-from leadscore.data.identity import duplicate_groups, merge_duplicates
+from leadscore.data.identity import Merge, duplicate_groups, merge_duplicates
 from leadscore.data.tables import Tables, read_tables
 from leadscore.errors import DataError, LeakageError, UsageError, explain, nearest, shown
 from leadscore.evaluation.compare import Comparison, compare
@@ -136,10 +136,17 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
 
 def read(project: Project) -> Tables:
     """Read a project's tables, outcomes included, and refuse fields in the config that are not in them."""
+    return read_people(project)[0]
+
+
+def read_people(project: Project) -> tuple[Tables, tuple[Merge, ...]]:
+    """Read as `read` does, and tell which leads count as part of another where the project makes them one."""
     tables = _tables(project)
+    merges: tuple[Merge, ...] = ()
     contract = project.contract
     if contract.identity is not None:
-        tables, _ = merge_duplicates(tables, contract.identity)
+        tables, report = merge_duplicates(tables, contract.identity)
+        merges = report.merges
     places = ("lead_id", "created_at", "order_by", "target", "visitor_id")
     columns = [getattr(contract, place) for place in places]
     known = [*tables.kinds, *contract.ignore, *(column for column in columns if column is not None)]
@@ -151,7 +158,7 @@ def read(project: Project) -> Tables:
                 raise DataError(
                     explain(f"fields of the leads under {section}", found, "correct or remove it")
                 )
-    return tables
+    return tables, merges
 
 
 def _tables(project: Project) -> Tables:

@@ -1,5 +1,7 @@
 """History, identity, event ids and visitors in a config, and what training does with them."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,20 @@ def test_training_makes_one_lead_of_a_person(folder: Path) -> None:
     assert len(train.read(read(folder)).lead_id) == 400
     apart = read(folder, identity={"merge": True, "keep_apart": [[0, 398]]})
     assert len(train.read(apart).lead_id) == 399
+
+
+def test_the_check_lists_who_is_one_lead_and_why(folder: Path, run: Callable[..., Any]) -> None:
+    """What is wrong in the list goes under keep_apart, and the leads are two again."""
+    read(folder, identity={"merge": True})
+    done = run("check", folder / "dated.yaml", "--json", folder / "check.json")
+    assert (done.code, "count as one" in done.err) == (0, True)
+    assert "@x.org" not in done.out + done.err
+    merged = json.loads((folder / "check.json").read_text())["merged"]
+    assert merged == [
+        {"lead_id": 398, "into": 0, "by": ["mail"]},
+        {"lead_id": 399, "into": 1, "by": ["mail"]},
+    ]
+    pairs = [[merge["into"], merge["lead_id"]] for merge in merged]
+    read(folder, identity={"merge": True, "keep_apart": pairs})
+    run("check", folder / "dated.yaml", "--json", folder / "check.json")
+    assert json.loads((folder / "check.json").read_text())["merged"] == []
