@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from leadscore import config
+from leadscore.config import sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -18,9 +19,10 @@ def test_the_page_is_one_configuration_that_reads(tmp_path):
 
 def test_the_page_names_every_key():
     text = PAGE.read_text()
-    sections = [
-        config._Project,
-        *(s for s in vars(config).values() if isinstance(s, type) and issubclass(s, config._Section)),
+    kinds = [
+        kind
+        for kind in vars(sections).values()
+        if isinstance(kind, type) and issubclass(kind, sections.Section)
     ]
-    keys = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+    keys = {field.alias or name for section in kinds for name, field in section.model_fields.items()}
     assert not [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)]
