@@ -25,7 +25,7 @@ from leadscore.features.plan import Plan, plan_of
 BUSY = 1_000_000
 """Events of one lead from which it is told apart as busy: rarely a person."""
 
-_BATCH = 2**18  # events read at a time
+_BATCH = 2**17  # events read at a time
 _READERS = 2
 _AHEAD = 4  # batches that may wait
 
