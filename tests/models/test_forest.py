@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leadscore.errors import ModelError
-from leadscore.models.forest import ZERO, Forest
+from leadscore.models.forest import Forest
+from leadscore.models.lookup import ZERO
 from leadscore.models.matrix import Column
 
 slow = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

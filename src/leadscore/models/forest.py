@@ -1,22 +1,23 @@
 """Trees as tables: LightGBM trains, a `Forest` serves its margins and exact SHAP values with NumPy alone."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from leadscore.errors import ModelError, explain
 from leadscore.files import pack_arrays, unpack_arrays
-from leadscore.models.matrix import Bools, Column, Floats
+from leadscore.models.lookup import Lookup
+from leadscore.models.matrix import Column, Floats
+from leadscore.models.shapley import Ints
 
-Ints: TypeAlias = NDArray[np.int64]
-
-ZERO = float(np.float32(1e-35))  # what LightGBM takes for zero (its kZeroThreshold)
 _MISSING = {"None": 0, "Zero": 1, "NaN": 2}  # LightGBM's missing types: which value counts as missing
 _ARRAYS: Mapping[str, type[np.generic]] = {
     "inner": np.int32,  # a tree: how many inner nodes it has; it has one leaf more
@@ -33,7 +34,7 @@ _ARRAYS: Mapping[str, type[np.generic]] = {
     "set_start": np.int64,  # where each category set begins in set_bits, and where the last one ends
     "set_bits": np.uint32,
 }
-_ROWS, _AT_ONCE = 1 << 13, 1 << 18  # rows of X, and decisions for them, held at a time: some megabytes
+_ROWS, _ANSWERS = 1 << 13, 1 << 24  # rows of X, and answers for them, that a thread holds at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,25 +155,18 @@ class Forest:
         array of shape (n,)
         """
         margin = np.zeros(len(M))
-        for rows in _blocks(len(M)):
-            values = self._values(M[rows])
-            for trees in self._groups(values.shape[1]):
-                for leaf in self._leaves(trees, self._decisions(trees, values)):
-                    margin[rows] += self.leaf_value[leaf]
+
+        def fill(rows: slice) -> None:
+            margin[rows] = self._lookup.margin(np.ascontiguousarray(M[rows].T))
+
+        self._in_blocks(fill, len(M))
         return margin
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Give exact SHAP values: what each column moves the margin by, from the average of training on.
 
         The value of a coalition is the tree's expectation when absent columns follow the training rows
-        (Lundberg et al. 2020, "tree path dependent"). For a leaf of value v with k distinct columns on
-        its path, where column j lets a share z_j of the rows through and o_j says whether this row
-        agrees, Owen's (1972) integral gives
-
-            phi_i = v (o_i - z_i) * integral over t in [0, 1] of prod_{j != i} (z_j + t (o_j - z_j)),
-
-        a polynomial of degree k - 1, so that Gauss-Legendre with k / 2 nodes, rounded up, is exact.
-        Rows that decide alike in a unit of neighbouring leaves share its values; these are computed once.
+        (Lundberg et al. 2020, "tree path dependent"); `shapley.owen` has the formula.
 
         Parameters
         ----------
@@ -186,8 +180,11 @@ class Forest:
             base plus a row's sum is its margin, within rounding.
         """
         out = np.zeros((len(self.columns), len(M)))
-        for rows in _blocks(len(M)):
-            self._add_contributions(M[rows], out[:, rows])
+
+        def fill(rows: slice) -> None:
+            out[:, rows] = self._lookup.contributions(np.ascontiguousarray(M[rows].T))
+
+        self._in_blocks(fill, len(M))
         return self._base, out.T
 
     def to_files(self) -> dict[str, bytes]:
@@ -246,16 +243,6 @@ class Forest:
         return parent
 
     @cached_property
-    def _members(self) -> Bools:
-        """Whether a set (row) has a code (column); the last column stands for missing and too large."""
-        width = 32 * int(np.diff(self.set_start).max(initial=0))
-        members = np.zeros((len(self.set_start) - 1, width + 1), dtype=bool)
-        for i, (start, end) in enumerate(zip(self.set_start, self.set_start[1:], strict=False)):
-            words = self.set_bits[start:end].astype("<u4").view(np.uint8)
-            members[i, : 8 * len(words)] = np.unpackbits(words, bitorder="little")
-        return members
-
-    @cached_property
     def _base(self) -> float:
         """The average margin: tree by tree, each leaf weighted with its share of the training rows."""
         base = 0.0
@@ -266,210 +253,31 @@ class Forest:
         return base
 
     @cached_property
-    def _paths(self) -> "_Paths":
-        return _paths(self)
+    def _lookup(self) -> Lookup:
+        return Lookup(self)
 
-    @cached_property
-    def _units(self) -> "list[_Unit]":
-        return _units(self)
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what follows from the arrays: it is large, and soon computed again."""
+        return {name: getattr(self, name) for name in ("columns", *_ARRAYS)}
 
-    @cached_property
-    def _first_unit(self) -> Ints:
-        """Where each tree's units begin, and where the last one's end."""
-        return np.searchsorted([unit.leaves.start for unit in self._units], self._first_leaf)
-
-    # ---- walking the trees
-
-    def _groups(self, n: int) -> Iterator[range]:
-        """Cut the trees into runs whose decisions for n rows fit in memory comfortably."""
-        start = 0
-        while start < len(self.inner):
-            full = self._first_leaf[start] + _AT_ONCE // max(n, 1)
-            end = max(int(np.searchsorted(self._first_leaf, full, side="right")) - 1, start + 1)
-            yield range(start, end)
-            start = end
-
-    def _values(self, M: Floats) -> Floats:
-        """Lay out what nodes compare: features by missing type and side, missing as that side's infinity."""
-        x = np.where(np.abs(M.T) <= ZERO, 0.0, M.T)
-        none = np.where(np.isnan(x), 0.0, x)
-        sides = [
-            np.where(missing, infinity, x)
-            for missing in (none == 0, np.isnan(x))
-            for infinity in (np.inf, -np.inf)
-        ]
-        return np.concatenate([none, none, *sides])
-
-    def _decisions(self, trees: range, values: Floats) -> Bools:
-        """Say for each node of these trees (row) and each row of X (column) whether it goes left."""
-        nodes = slice(self._first_node[trees.start], self._first_node[trees.stop])
-        kind = 2 * self.missing[nodes].astype(np.int64) + self.default_left[nodes]
-        left: Bools = values[kind * len(self.columns) + self.feature[nodes]] <= self.threshold[nodes, None]
-        sets = self.category_set[nodes]
-        asks = np.flatnonzero(sets >= 0)
-        if len(asks):
-            raw = values[4 * len(self.columns) + self.feature[nodes][asks]]
-            last = self._members.shape[1] - 1
-            code = np.where((raw > -1) & (raw < last), raw, last).astype(np.int64)
-            left[asks] = self._members[sets[asks, None], code]
-        return left
-
-    def _add_contributions(self, M: Floats, out: Floats) -> None:
-        values = self._values(M)
-        for trees in self._groups(len(M)):
-            left = self._decisions(trees, values)
-            units = self._units[self._first_unit[trees.start] : self._first_unit[trees.stop]]
-            alike = [_alike(left[unit.nodes - self._first_node[trees.start]]) for unit in units]
-            table = self._shap(trees, left, units, [first for first, _ in alike])
-            start = 0
-            for unit, (first, kind) in zip(units, alike, strict=True):
-                for feature in unit.features:
-                    out[feature] += table[feature, start : start + len(first)][kind]
-                start += len(first)
-
-    def _leaves(self, trees: range, left: Bools) -> Ints:
-        """Give the leaf of each tree (row) that each row of X (column) ends in."""
-        children = np.stack(self._children)
-        start, rows = self._first_node[trees.start], np.arange(left.shape[1])
-        root = np.where(
-            self.inner[trees.start : trees.stop] > 0,
-            self._first_node[trees.start : trees.stop],
-            ~self._first_leaf[trees.start : trees.stop],
-        )
-        at = np.repeat(root[:, None], len(rows), axis=1)
-        while (inside := at >= 0).any():
-            node = np.where(inside, at, start)
-            at = np.where(inside, children[left[node - start, rows].astype(np.int64), node], at)
-        return ~at
-
-    def _shap(self, trees: range, left: Bools, units: "Sequence[_Unit]", rows: Sequence[Ints]) -> Floats:
-        """Give the SHAP values of each unit for the rows of X named for it, all after another, by column."""
-        paths = self._paths
-        counts = np.array([len(some) for some in rows], dtype=np.int64)
-        leaves = np.repeat(np.array([len(unit.leaves) for unit in units], dtype=np.int64), counts)
-        row = np.repeat(np.arange(len(leaves)), leaves)  # pairs of a row and a leaf
-        starts = np.repeat(np.array([unit.leaves.start for unit in units], dtype=np.int64), counts)
-        leaf = np.arange(len(row)) + (starts - np.cumsum(leaves) + leaves)[row]
-        x = np.concatenate([np.empty(0, np.int64), *rows])[row]
-        agrees = np.empty((len(paths.node), len(row)), dtype=bool)
-        for d, (node, goes_left, slot) in enumerate(
-            zip(paths.node, paths.goes_left, paths.slot, strict=True)
-        ):
-            agrees[d] = left[(node - self._first_node[trees.start])[leaf], x] == goes_left[leaf]
-            again = np.flatnonzero((slot != d)[leaf])
-            agrees[slot[leaf[again]], again] &= agrees[d, again]
-            agrees[d, again] = True
-        phi = _owen(agrees, paths.share[:, leaf], self.leaf_value[leaf], paths.distinct)
-        table = np.zeros(len(self.columns) * len(leaves))
-        for values, feature in zip(phi, paths.feature, strict=True):
-            table += np.bincount((feature * len(leaves))[leaf] + row, values, minlength=len(table))
-        return table.reshape(len(self.columns), len(leaves))
+    def _in_blocks(self, fill: Callable[[slice], None], n: int) -> None:
+        """Fill n rows block by block, on all cores: neither blocks nor cores change a row's bits."""
+        most = min(_ROWS, max(1, _ANSWERS // (self._lookup.questions + 1)))
+        cores = _cores() if n > most // 2 else 1
+        blocks = cores * -(-n // (cores * most))
+        cuts = np.linspace(0, n, blocks + 1).astype(int).tolist()
+        parts = [slice(start, end) for start, end in pairwise(cuts)]
+        if cores == 1:
+            for part in parts:
+                fill(part)
+        else:
+            fill(parts.pop())  # what is computed when first needed, is needed here
+            with ThreadPoolExecutor(cores) as pool:
+                list(pool.map(fill, parts))
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    """Cut many rows into blocks, so that memory does not grow with them."""
-    return (slice(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS))
-
-
-class _Unit(NamedTuple):
-    """Neighbouring leaves of a tree, few enough that rows decide in few ways between them."""
-
-    leaves: range
-    nodes: Ints  # all nodes on their paths
-    features: tuple[int, ...]  # what these ask for
-
-
-def _units(forest: Forest) -> list[_Unit]:
-    """Cut the trees into runs of leaves whose paths have at most `_WORD` nodes together, or one leaf."""
-    units: list[_Unit] = []
-    paths = forest._paths.node.T.tolist()
-    for first, end in zip(forest._first_leaf, forest._first_leaf[1:], strict=False):
-        start, nodes = int(first), set[int]()
-        for leaf in range(int(first), int(end)) if end - first > 1 else ():
-            wider = nodes | set(paths[leaf])
-            if nodes and len(wider) > _WORD:
-                units.append(_unit(forest, range(start, leaf), nodes))
-                start, wider = leaf, set(paths[leaf])
-            nodes = wider
-        if nodes:
-            units.append(_unit(forest, range(start, int(end)), nodes))
-    return units
-
-
-def _unit(forest: Forest, leaves: range, nodes: set[int]) -> _Unit:
-    asked = np.array(sorted(nodes))
-    return _Unit(leaves, asked, tuple(np.unique(forest.feature[asked]).tolist()))
-
-
-class _Paths(NamedTuple):
-    """The steps from each leaf (column) up to its root (rows); short paths repeat their first step."""
-
-    node: Ints
-    goes_left: Bools
-    slot: Ints  # where a step's feature is gathered: the lowest step that asks for it
-    feature: Ints  # a slot's feature
-    share: Floats  # the share of the training rows that a slot's steps let through
-    distinct: int  # the most features on any path
-
-
-def _paths(forest: Forest) -> _Paths:
-    leaves, parent, left = len(forest.leaf_value), forest._parent, forest._children[1]
-    cover = np.concatenate([forest.cover, forest.leaf_cover[::-1]])
-    each, at = np.arange(leaves), ~np.arange(leaves)
-    shares, used = np.empty((0, leaves)), np.zeros(leaves, dtype=np.int64)
-    steps: list[tuple[NDArray[Any], ...]] = []
-    while (up := parent[at] >= 0).any():
-        depth = len(steps)
-        first_node, first_left = steps[0][:2] if steps else (np.intp(0), np.False_)
-        node = np.where(up, parent[at], first_node)
-        feature = forest.feature[node].astype(np.int64)
-        slot = np.full(leaves, depth)
-        for d in reversed(range(depth)):
-            slot[steps[d][3] == feature] = d
-        shares = np.concatenate([shares, np.ones((1, leaves))])
-        shares[slot, each] *= np.where(up, cover[at] / cover[node], 1.0)
-        used += slot == depth
-        steps.append((node, np.where(up, left[node] == at, first_left), slot, feature))
-        at = np.where(up, node, at)
-    rows = [np.array([step[i] for step in steps]).reshape(len(steps), leaves) for i in range(4)]
-    return _Paths(rows[0], rows[1], rows[2], rows[3], shares, int(used.max(initial=0)))
-
-
-def _owen(agrees: Bools, share: Floats, value: Floats, distinct: int) -> Floats:
-    """Evaluate the integral in `Forest.contributions` for pairs of a row and a leaf, shape (slots, pairs)."""
-    nodes, weights = np.polynomial.legendre.leggauss(max(1, (distinct + 1) // 2))
-    step = agrees - share
-    integral = np.zeros(step.shape)
-    for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        factor = share + t * step
-        others = np.empty(step.shape)  # the product of the slots before, then times those after
-        product = np.full(len(value), weight)
-        for i in range(len(factor)):
-            others[i] = product
-            product = product * factor[i]
-        product = np.ones(len(value))
-        for i in reversed(range(len(factor))):
-            others[i] *= product
-            product = product * factor[i]
-        integral += others
-    return value * step * integral
-
-
-def _alike(left: Bools) -> tuple[Ints, Ints]:
-    """Find the rows of X (columns) that decide alike: one of each kind, and the kind of each."""
-    n = left.shape[1]
-    if n <= _FEW:
-        return np.arange(n), np.arange(n)
-    kind: Ints = np.zeros(n, dtype=np.int64)
-    for byte in np.packbits(left, axis=0):
-        kind = pd.factorize(kind << 8 | byte)[0].astype(np.int64)
-    first = np.empty(int(kind.max()) + 1, dtype=np.int64)
-    first[kind] = np.arange(n)
-    return first, kind
-
-
-_FEW = 32  # so few rows that looking for those alike costs more than it saves
-_WORD = 8  # nodes of a unit: their decisions fit in a byte
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 class _Rows:
