@@ -40,7 +40,7 @@ def read_events(
         given.column(columns["occurred_at"], "events.occurred_at"), columns["occurred_at"]
     )
     if training:
-        screen.reject_far_ahead(at, columns["occurred_at"])
+        screen.reject_far_ahead(at, columns["occurred_at"], 30)
     types = given.column(columns["event_type"], "events.event_type")
     kind = coded(types)
     screen.reject(kind.codes < 0, f"no {shown(columns['event_type'])!r}")
@@ -206,7 +206,7 @@ def read_outcomes(
     screen.reject(mask(owner.is_null()), f"no {shown(key)!r}")
     at = screen.filled_times(given.column(columns.at, "outcomes.at"), columns.at)
     if training:
-        screen.reject_far_ahead(at, columns.at)
+        screen.reject_far_ahead(at, columns.at, 180)  # a few sales take long
     words = coded(given.column(columns.stage, "outcomes.stage"))
     screen.reject(words.codes < 0, f"no {shown(columns.stage)!r}")
     stage = _stages(words, {**{word: word for word in STAGES}, **columns.stages})

@@ -189,12 +189,12 @@ def merge_duplicates(
     again = np.flatnonzero(same.into != np.arange(len(same.into)))
     kept = np.flatnonzero(same.into == np.arange(len(same.into)))
     row = kept.searchsorted(same.into)
-    report = MergeReport(_merges(tables, keys, same.into, again), row, common)
-    if not len(again):
-        return tables, report
     # Those of one person together, the first to come in at the head.
     people = np.flatnonzero(np.isin(same.into, same.into[again]))
     people = people[np.lexsort((same.rank[people], same.into[people]))]
+    report = MergeReport(_merges(tables, keys, same.into, people), row, common)
+    if not len(again):
+        return tables, report
     columns, history = _profiles(tables, same, people)
     fields = " or ".join(map(repr, map(shown, keys)))
     what = f"shares {fields} with a lead that came in before, and the two count as one"
@@ -221,7 +221,10 @@ def merge_duplicates(
 
 
 class _Same(NamedTuple):
-    """For each lead: the lead that it is part of, since when that could be known, and its place in time."""
+    """For each lead: the lead that it is part of, since when that could be known, and its place in time.
+
+    Leads that share nothing with others have no place.
+    """
 
     into: Ints
     since: Ints  # -_NEVER for leads that stand for themselves
@@ -248,13 +251,13 @@ def _keys(tables: Tables, identity: Identity, before: int | None) -> tuple[dict[
 def _same(tables: Tables, identity: Identity, keys: Mapping[str, Ints]) -> _Same:
     n = len(tables.lead_id)
     created = np.zeros(n, np.int64) if tables.created_at is None else tables.created_at
-    rank = np.empty(n, np.int64)
-    rank[np.lexsort((np.argsort(np.argsort(tables.lead_id, kind="stable")), created))] = np.arange(n)
-    same = _Same(np.arange(n), np.full(n, -_NEVER), rank)
     group = _connected(list(keys.values()), n)
-    often = np.bincount(group, minlength=1)[group] > 1
-    rows = np.flatnonzero(often)
+    rows = np.flatnonzero(np.bincount(group, minlength=1)[group] > 1)
+    by_id = np.argsort(np.argsort(tables.lead_id[rows], kind="stable"))
+    rank = np.zeros(n, np.int64)
+    rank[rows[np.lexsort((by_id, created[rows]))]] = np.arange(len(rows))
     rows = rows[np.lexsort((rank[rows], group[rows]))]
+    same = _Same(np.arange(n), np.full(n, -_NEVER), rank)
     entries: dict[str, set[int]] = defaultdict(set)
     for entry, names in enumerate(identity.keep_apart):
         for name in names:
@@ -298,21 +301,18 @@ def _join(
             holders[place, int(key[lead])].append(lead)
 
 
-def _merges(tables: Tables, keys: Mapping[str, Ints], into: Ints, again: Ints) -> tuple[Merge, ...]:
+def _merges(tables: Tables, keys: Mapping[str, Ints], into: Ints, people: Ints) -> tuple[Merge, ...]:
     """Say for each lead that is part of another what it shares with somebody of the same person."""
-    shared: dict[str, Mask] = {}
+    by: dict[int, list[str]] = defaultdict(list)
     for name, key in keys.items():
-        rows = np.flatnonzero(key >= 0)
-        _, place, often = np.unique(
-            into[rows] * (int(key.max(initial=0)) + 1) + key[rows], return_inverse=True, return_counts=True
-        )
-        shared[name] = np.zeros(len(into), bool)
-        shared[name][rows] = often[place] > 1
-    ids = tables.lead_id
-    return tuple(
-        Merge(one, other, tuple(name for name in keys if shared[name][row]))
-        for row, one, other in zip(again, ids[again].tolist(), ids[into[again]].tolist(), strict=True)
-    )
+        rows = people[key[people] >= 0]
+        pair = into[rows] * (int(key.max(initial=0)) + 1) + key[rows]
+        _, place, often = np.unique(pair, return_inverse=True, return_counts=True)
+        for row in rows[often[place] > 1].tolist():
+            by[row].append(name)
+    again = np.sort(people[into[people] != people])
+    pairs = zip(tables.lead_id[again].tolist(), tables.lead_id[into[again]].tolist(), strict=True)
+    return tuple(Merge(*ids, tuple(by[row])) for row, ids in zip(again.tolist(), pairs, strict=True))
 
 
 def _profiles(tables: Tables, same: _Same, people: Ints) -> tuple[list[pa.Array], dict[str, Changes] | None]:

@@ -42,7 +42,7 @@ def leads_of_rows(contract: Contract, given: Given, log: Given | None, *, traini
     if contract.created_at is not None:
         created_at = screen.filled_times(given.column(contract.created_at, "created_at"), contract.created_at)
         if training:
-            screen.reject_far_ahead(created_at, contract.created_at)
+            screen.reject_far_ahead(created_at, contract.created_at, 30)
     elif contract.event_log and log is not None:
         created_at = _first_seen(contract, log, key)
         screen.reject(created_at == _NEVER, "no event says when the lead came in")

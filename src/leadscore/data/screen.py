@@ -15,8 +15,8 @@ _FEWEST_TO_JUDGE = 20
 """Below this many values a column is not refused for its type: one bad value is then a bad value."""
 
 _DAY = 86_400_000_000
-_FAR, _FEW = 30 * _DAY, 1_000
-"""Rows are in the future of the data after a gap this long, if they are at most one in so many."""
+_FEW = 1_000
+"""Rows behind a long gap are in the future of the data if they are at most one in so many."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Screen:
         self.reject(~present, f"no {shown(name)!r}")
         return us
 
-    def reject_far_ahead(self, us: Ints, name: str) -> None:
+    def reject_far_ahead(self, us: Ints, name: str, days: int) -> None:
         """Leave out the few rows that lie far behind all others in time: the end of the data is not theirs.
 
         One event that is dated 2099 would make every lead look as if its whole future had been seen.
@@ -92,11 +92,9 @@ class Screen:
         if not few:
             return
         last = np.sort(np.partition(us[self.ok], -few - 1)[-few - 1 :])
-        gaps = np.flatnonzero(np.diff(last) > _FAR)
+        gaps = np.flatnonzero(np.diff(last) > days * _DAY)
         if len(gaps):
-            what = (
-                f"{shown(name)!r} is over {_FAR // _DAY} days after all the others, in the future of the data"
-            )
+            what = f"{shown(name)!r} is over {days} days after all the others, in the future of the data"
             self.reject(us > last[gaps[0]], what)
 
     def numbers(self, column: pa.Array, name: str) -> pa.Array:
