@@ -129,7 +129,7 @@ def test_an_altered_manifest_is_refused_or_harmless(copy: Path) -> None:
     rng, path = np.random.default_rng(7), copy / "manifest.json"
     content = path.read_bytes()
     outcomes = set()
-    for place in rng.integers(0, len(content), 120).tolist():
+    for place in rng.integers(0, len(content), 60).tolist():
         altered = bytearray(content)
         altered[place] = int(rng.choice(list(b'0{}[]",:x\xff')))
         path.write_bytes(bytes(altered))
@@ -286,7 +286,7 @@ def test_files_altered_and_signed_again_are_refused_or_score(copy: Path, world: 
     outcomes = {"loaded": 0, "refused": 0}
     for path in files_of(copy):
         content = before[path]
-        for _ in range(30):
+        for _ in range(12):
             altered = bytearray(content)
             place = int(rng.integers(0, len(content)))
             length = int(rng.integers(0, 9))
@@ -304,7 +304,7 @@ def test_files_altered_and_signed_again_are_refused_or_score(copy: Path, world: 
                 outcomes["loaded"] += 1
         path.write_bytes(content)
         (copy / "manifest.json").write_bytes(before[copy / "manifest.json"])
-    assert outcomes["refused"] > 60
+    assert outcomes["refused"] > 20
 
 
 def test_a_scorer_that_is_not_the_one_of_the_probe_rows_is_refused(copy: Path) -> None:

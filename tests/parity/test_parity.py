@@ -310,3 +310,33 @@ def test_the_same_files_give_the_same_model(wide: Path, wide_folder: Path) -> No
     assert bundles.digest(again) == bundles.digest(wide_folder)
     other = bundles.save(train.train(replace(project, seed=5)).bundle, wide / "other")
     assert bundles.digest(other) != bundles.digest(wide_folder)
+
+
+# --------------------------------------------------------------------------------- a table without a clock
+def test_a_wide_table_however_it_is_brought(
+    wide_folder: Path, wide_frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    model = load(wide_folder)
+    expected = model.score(wide_frame)
+    assert expected["lead_id"].tolist() == wide_frame["Id"].tolist()
+    assert expected["probability"].nunique() > 100
+    table = pa.Table.from_pandas(wide_frame, preserve_index=False)
+    for way, bring in BROUGHT.items():
+        assert_same(model.score(bring(table, tmp_path / way)), expected)
+    for row in wide_frame.to_dict("records")[::37]:
+        one = model.score_one(row)
+        wanted = expected.loc[expected["lead_id"] == row["Id"]].iloc[0]
+        assert (one.lead_id, one.probability, one.stage) == tuple(wanted[["lead_id", "probability", "stage"]])
+    mixed = wide_frame.sample(frac=1, random_state=3)[["Verdict", "Plan", "Channel", "Visits", "Hours", "Id"]]
+    found = model.score(mixed.drop(columns="Verdict"))
+    assert found["lead_id"].tolist() == mixed["Id"].tolist()
+    assert_same(found.sort_values("lead_id"), expected)
+
+
+def test_scoring_changes_nothing_that_was_given(model: LeadModel, world: World, as_of: int) -> None:
+    leads, events = world.leads.to_pandas(), world.events.to_pandas()
+    before = leads.copy(deep=True), events.copy(deep=True)
+    model.score(leads, events, as_of)
+    model.explain(leads.head(3), events, as_of)
+    pd.testing.assert_frame_equal(leads, before[0])
+    pd.testing.assert_frame_equal(events, before[1])
