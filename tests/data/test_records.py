@@ -293,3 +293,67 @@ def test_text_that_no_file_can_hold_is_read_all_the_same():
     """JSON can write half of a character; Arrow cannot."""
     tables = read_tables(CONTRACT, [PLAIN | {"title": json.loads('"CEO \\ud800"')}], [], training=False)
     assert tables.leads["title"].to_pylist() == ["CEO ?"]
+
+
+# --------------------------------------------------------------------- records and tables, amiss or not
+JUNK = st.sampled_from(
+    [
+        "",
+        " ",
+        "Select",
+        "999",
+        "inf",
+        "many",
+        "2024-05-01",
+        "2024-05-03T10:00:00Z",
+        "L1",
+        "L2",
+        "visit",
+        "fax",
+        "-3",
+    ]
+)
+CELL = MAYBE(JUNK)
+LEAD_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"since": MAYBE(st.one_of(STAMPS, JUNK)), "cookie": CELL, **dict.fromkeys(KINDS, CELL)}
+    ),
+    min_size=1,
+    max_size=4,
+)
+EVENT_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "lead": st.sampled_from(["L0", "L1", "L9", None, ""]),
+            "occurred_at": MAYBE(st.one_of(STAMPS, STAMPS, JUNK)),
+            "event_type": CELL,
+        }
+        | {
+            "seen": MAYBE(st.one_of(STAMPS, JUNK)),
+            **dict.fromkeys(("cookie", "via", "page", "worth", "no"), CELL),
+        }
+    ),
+    max_size=8,
+)
+
+
+def arrow(rows, names):
+    return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})
+
+
+@settings(max_examples=60, deadline=None)
+@given(LEAD_ROWS, EVENT_ROWS)
+def test_records_are_read_as_the_same_table_is_with_the_same_findings(leads, events):
+    leads = [{"id": f"L{row}", **lead} for row, lead in enumerate(leads)]
+    leads.append(dict.fromkeys(leads[0]) | {"id": "L9", "since": "2024-05-01T00:00:00Z"})
+    contract = replace(CONTRACT, timezone="Asia/Kathmandu")
+    names = ("lead", "occurred_at", "event_type", "seen", "cookie", "via", "page", "worth", "no")
+    held = (arrow(leads, leads[0]), arrow(events, names))
+    for training in (False, True):
+        one, other = (read_tables(contract, *given, training=training) for given in ((leads, events), held))
+        assert one.findings == other.findings
+        assert one.leads.equals(other.leads)
+        assert one.lead_id.tolist() == other.lead_id.tolist()
+        assert one.created_at.tolist() == other.created_at.tolist()
+        for name in ("lead", "at", "known_at", "type", "types", "value", "content", "channel"):
+            np.testing.assert_equal(getattr(one.events, name), getattr(other.events, name))
