@@ -1,5 +1,7 @@
 import io
 import itertools
+import pickle
+import tracemalloc
 import zipfile
 from math import comb
 
@@ -10,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leadscore.errors import ModelError
+from leadscore.models import forest as module
+from leadscore.models import lookup
 from leadscore.models.forest import Forest
 from leadscore.models.lookup import ZERO
 from leadscore.models.matrix import Column
@@ -150,9 +154,15 @@ def test_contributions_are_shapley_values_by_brute_force(seed, zero_as_missing):
 
 @pytest.fixture(scope="module")
 def deep():
-    """Paths of more nodes than one unit holds, columns again and again on them, and more than 62 nodes."""
+    """Paths of more nodes than a byte has bits, and columns again and again on them."""
     rng = np.random.default_rng(0)
     return trained(rng, n=3000, trees=4, num_leaves=120, learning_rate=0.3)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """Many trees as the boosted scorer grows them."""
+    return trained(np.random.default_rng(5), n=2000, trees=60, max_depth=4, num_leaves=15)
 
 
 def test_deep_trees_work_too(deep):
@@ -166,15 +176,91 @@ def test_deep_trees_work_too(deep):
 
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
-def test_one_row_and_ten_thousand_give_the_same_bits(deep, layout):
+@pytest.mark.parametrize("trees", ["shallow", "deep"])
+def test_one_row_and_ten_thousand_give_the_same_bits(request, trees, layout):
     rng = np.random.default_rng(2)
     X = layout(rows(rng, 10_000, wild=True))
-    forest = forest_of(deep)
+    forest = forest_of(request.getfixturevalue(trees))
     margin, (_, parts) = forest.margin(X), forest.contributions(X)
-    for size in (1, 2, 31, 33, 700):
+    for size in (1, 2, lookup.FEW - 1, lookup.FEW, lookup.FEW + 1, 700):
         some = rng.choice(len(X), size, replace=False)
-        assert forest.margin(X[some]).tolist() == margin[some].tolist()
+        assert forest.margin(X[some]).tobytes() == margin[some].tobytes()
         assert forest.contributions(X[some])[1].tolist() == parts[some].tolist()
+
+
+@pytest.mark.parametrize("trees", ["shallow", "deep"])
+def test_neither_threads_nor_blocks_nor_tables_change_bits(request, trees, monkeypatch):
+    X = rows(np.random.default_rng(6), 300, wild=True)
+    booster = request.getfixturevalue(trees)
+    margin, (_, parts) = forest_of(booster).margin(X), forest_of(booster).contributions(X)
+    for cores, size, at_once in ((1, 300, 1 << 12), (2, 100, 1 << 17), (3, 70, 1 << 9), (5, 20, 1)):
+        monkeypatch.setattr(module, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(module, "_ROWS", size)
+        monkeypatch.setattr(lookup, "_AT_ONCE", at_once)
+        forest = forest_of(booster)
+        assert forest.margin(X).tobytes() == margin.tobytes()
+        assert forest.contributions(X)[1].tolist() == parts.tolist()
+
+
+@pytest.mark.parametrize("room", [0, 100 * 256])
+def test_what_finds_no_room_in_the_tables_is_computed(shallow, room, monkeypatch):
+    X = rows(np.random.default_rng(7), 200, wild=True)
+    forest = forest_of(shallow)
+    margin, (_, parts) = forest.margin(X), forest.contributions(X)
+    monkeypatch.setattr(lookup, "_ROOM", room)
+    bare = forest_of(shallow)
+    assert bare.margin(X).tobytes() == margin.tobytes()
+    np.testing.assert_allclose(bare.contributions(X)[1], parts, rtol=0, atol=1e-12)
+    short, long = bare._lookup._units
+    assert long
+    assert bool(short) == bool(room)
+
+
+def test_trees_of_all_depths_stand_beside_each_other(shallow, deep):
+    """One leaf, four levels and long paths in one forest: the margins are the sum in the trees' order."""
+    one_leaf = {"tree_structure": {"leaf_value": -0.7}}
+    dumps = [shallow.dump_model(), deep.dump_model()]
+    trees = [
+        one_leaf,
+        *dumps[0]["tree_info"][:5],
+        one_leaf,
+        *dumps[1]["tree_info"],
+        *dumps[0]["tree_info"][5:9],
+    ]
+    columns = forest_of(deep).columns
+    X = rows(np.random.default_rng(8), 300, wild=True)
+    alone = [Forest.from_dump({**dumps[0], "tree_info": [tree]}, columns) for tree in trees]
+    forest = Forest.from_dump({**dumps[0], "tree_info": trees}, columns)
+    margin = np.zeros(len(X))
+    for tree in alone:
+        margin += tree.margin(X)
+    assert forest.margin(X).tolist() == margin.tolist()
+    base, parts = forest.contributions(X)
+    assert base == pytest.approx(sum(tree.contributions(X)[0] for tree in alone), abs=1e-12)
+    together = sum(tree.contributions(X)[1] for tree in alone)
+    np.testing.assert_allclose(parts, together, rtol=0, atol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_rows(shallow):
+    """Beyond the result, serving holds some blocks of rows and no more."""
+    X = np.asfortranarray(rows(np.random.default_rng(9), 100_000))
+    forest = forest_of(shallow)
+    forest.contributions(X[:10])
+    tracemalloc.start()
+    try:
+        _, parts = forest.contributions(X)
+        assert tracemalloc.get_traced_memory()[1] - parts.nbytes < module._cores() * 2**25
+    finally:
+        tracemalloc.stop()
+
+
+def test_tables_are_not_pickled(shallow):
+    X = rows(np.random.default_rng(10), 20, wild=True)
+    forest = forest_of(shallow)
+    fresh = pickle.dumps(forest)
+    parts = forest.contributions(X)[1]
+    assert len(pickle.dumps(forest)) == len(fresh)
+    assert pickle.loads(fresh).contributions(X)[1].tolist() == parts.tolist()
 
 
 def test_an_empty_matrix_and_a_forest_without_trees(deep):

@@ -263,21 +263,22 @@ class Forest:
     def _in_blocks(self, fill: Callable[[slice], None], n: int) -> None:
         """Fill n rows block by block, on all cores: neither blocks nor cores change a row's bits."""
         most = min(_ROWS, max(1, _ANSWERS // (self._lookup.questions + 1)))
-        cores = _cores() if n > most // 2 else 1
-        blocks = cores * -(-n // (cores * most))
+        threads = max(1, min(_cores(), 2 * n // most))
+        blocks = threads * -(-n // (threads * most))
         cuts = np.linspace(0, n, blocks + 1).astype(int).tolist()
         parts = [slice(start, end) for start, end in pairwise(cuts)]
-        if cores == 1:
+        if threads == 1:
             for part in parts:
                 fill(part)
         else:
-            fill(parts.pop())  # what is computed when first needed, is needed here
-            with ThreadPoolExecutor(cores) as pool:
+            fill(slice(0, 0))  # what follows from the forest is computed once, before threads want it
+            with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(fill, parts))
 
 
 def _cores() -> int:
-    return os.cpu_count() or 1
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Rows:

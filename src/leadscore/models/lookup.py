@@ -31,6 +31,7 @@ _BITS = 8
 _CODES = 1 << _BITS
 _ROOM = 1 << 24  # numbers in the tables of a forest: 128 MB
 _AT_ONCE = 1 << 17  # numbers looked up at a time: they stay in the cache
+_NO_CODE = 1 << 30  # stands for a missing category, and for codes that no set can have
 _CATEGORY = 6  # the kind of a question for categories; for numbers it is 2 * missing + default_left
 
 
@@ -131,14 +132,15 @@ class Lookup:
         return Questions(kinds, column[new], threshold[new], numbers, of_node)
 
     @cached_property
-    def _members(self) -> Bools:
-        """Whether a set (row) has a code (column); the last column stands for missing and too large."""
-        start, words = self.forest.set_start, self.forest.set_bits.astype("<u4")
-        members = np.zeros((len(start) - 1, 32 * int(np.diff(start).max(initial=0)) + 1), dtype=bool)
-        for i, (first, end) in enumerate(pairwise(start)):
-            bits = np.unpackbits(words[first:end].view(np.uint8), bitorder="little")
-            members[i, : len(bits)] = bits
-        return members
+    def _members(self) -> tuple[Ints, Ints, Bools]:
+        """Category sets, one after the other: where each begins, its codes, and whether it has each code.
+
+        After its codes each set has a place for missing and larger ones, which it does not have.
+        """
+        words = np.diff(self.forest.set_start)
+        bits = np.unpackbits(self.forest.set_bits.astype("<u4").view(np.uint8), bitorder="little")
+        first = 32 * self.forest.set_start[:-1] + np.arange(len(words))
+        return first, 32 * words, np.insert(bits.astype(bool), 32 * self.forest.set_start[1:], False)
 
     @cached_property
     def _paths(self) -> Paths:
@@ -238,15 +240,13 @@ class Lookup:
             seen = np.concatenate([np.empty((0, X.shape[1])), *(self._seen(X, kind) for kind in q.kinds)])
             np.less_equal(seen[q.column[: q.numbers]], q.threshold[: q.numbers, None], out=out[: q.numbers])
             if q.numbers < len(q.column):
-                code = seen[q.column[q.numbers :]].astype(np.int64)
-                out[q.numbers : -1] = self._members[q.threshold[q.numbers :, None].astype(np.int64), code]
+                out[q.numbers : -1] = self._holds(q.threshold[q.numbers :], seen[q.column[q.numbers :]])
             return out
         for start, end in pairwise(_runs(q.column)):
             place, j = divmod(int(q.column[start]), columns)
             seen, threshold = self._seen(X[j], q.kinds[place]), q.threshold[start:end]
             if q.kinds[place] == _CATEGORY:
-                sets = self._members[threshold.astype(np.int64)]
-                out[start:end] = sets.take(seen.astype(np.int64), axis=1)
+                out[start:end] = self._holds(threshold, seen)
             else:
                 np.less_equal(seen, threshold[:, None], out=out[start:end])
         return out
@@ -254,8 +254,7 @@ class Lookup:
     def _seen(self, x: Floats, kind: int) -> Floats:
         """Give what nodes of a kind compare: missing numbers as the infinity on their side."""
         if kind == _CATEGORY:
-            last = self._members.shape[1] - 1
-            return np.where((x > -1) & (x < last), x, last)
+            return np.where((x > -1) & (x < _NO_CODE), x, _NO_CODE)
         missing, default_left = divmod(kind, 2)
         if missing == 0:
             return np.where(np.isnan(x), 0.0, x)
@@ -263,6 +262,13 @@ class Lookup:
             return x  # NaN is at most nothing
         absent = np.isnan(x) | (x == 0) if missing == 1 else np.isnan(x)
         return np.where(absent, -np.inf if default_left else np.inf, x)
+
+    def _holds(self, sets: Floats, codes: Floats) -> Bools:
+        """Say whether each set (row) has the codes, which are in one row for all or in a row each."""
+        first, size, members = self._members
+        some = sets.astype(np.int64)[:, None]
+        holds: Bools = members.take(np.minimum(codes.astype(np.int64), size[some]) + first[some])
+        return holds
 
     def _codes_of(self, answers: Bools) -> Bytes:
         """Put the answers together: the code of each unit (row) for each row of X (column)."""
