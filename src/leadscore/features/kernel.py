@@ -3,7 +3,8 @@
 Every aggregate is a set of cells (row x column x age bucket) that parts of the events add to in any order:
 counts and sums are added, least and greatest ages are compared, distinct things are sets. All cells are
 whole numbers (weights in units of 2**-32, values in units of 2**-20), so the result is the same to the last
-bit whatever the order of events and however they are split.
+bit whatever the order of events and however they are split. Sums of values hold up to 2**43, about nine
+million million, a cell.
 """
 
 from collections.abc import Callable, Iterator, Mapping
