@@ -147,7 +147,7 @@ def compare(config: Config, json_file: Json = None, no_mlflow: NoMlflow = False)
     _require_place(json_file)
     project = configs.read(config)
     if not no_mlflow:
-        tracking.require_mlflow()
+        tracking.require_store(project.name)
     prepared = training.prepare(project, progress=_progress)
     comparison = training.compare_models(prepared, progress=_progress)
     _findings(prepared.tables.findings)
@@ -172,7 +172,7 @@ def score(
     from leadscore.files import require_table_name, write_table
     from leadscore.predict import load
 
-    _require_place(require_table_name(out), model)
+    _require_place(require_table_name(out), model, leads, events, history)
     loaded = load(model)
     frame = loaded.score(leads, events, _moment(as_of, loaded), history=history)
     _findings(frame.attrs["findings"])
@@ -194,7 +194,7 @@ def explain_lead(
     from leadscore.files import replace_file
     from leadscore.predict import load
 
-    _require_place(out, model)
+    _require_place(out, model, leads, events, history)
     loaded = load(model)
     moment = _moment(as_of, loaded)
     why = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
@@ -387,11 +387,11 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     from leadscore import bundle, report, tracking
     from leadscore import train as training
 
-    if mlflow:
-        tracking.require_mlflow()
     bundle.require_place(out)
     _require_place(json_file, out)
     _require_place(_report_of(out))
+    if mlflow:
+        tracking.require_store(project.name)
     trained = training.train(project, progress=_progress)
     folder = bundle.save(trained.bundle, out)
     page = report.write(trained, _report_of(out))
@@ -399,13 +399,13 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     _comparison(trained.comparison)
     if json_file is not None:
         _write_json(json_file, trained.comparison.to_dict())
+    print(f"Report   {page}\nModel    {folder}\nDigest   {bundle.digest(folder)}")
     if mlflow:
         parameters = training.parameters(trained.prepared)
         run = tracking.log_run(
             trained.comparison, experiment=project.name, parameters=parameters, folder=folder
         )
         print(f"MLflow   run {run}")
-    print(f"Report   {page}\nModel    {folder}\nDigest   {bundle.digest(folder)}")
     return trained
 
 
@@ -413,13 +413,15 @@ def _report_of(model: Path) -> Path:
     return model.with_name(f"{model.name}.report.html")
 
 
-def _require_place(path: Path | None, model: Path | None = None) -> None:
-    """Refuse, before any work is done, an output that cannot be written, or that would damage a model."""
+def _require_place(path: Path | None, model: Path | None = None, *inputs: Path | None) -> None:
+    """Refuse, before any work is done, an output that cannot be written, or that would spoil what is read."""
     from leadscore.files import require_writable
 
     if path is None:
         return
     require_writable(path)
+    if path.resolve() in {given.resolve() for given in inputs if given is not None}:
+        raise UsageError(explain("an output beside the tables", "one of them", "choose another place"))
     if model is not None and path.resolve().is_relative_to(model.resolve()):
         expected = "an output outside the model's directory, which holds nothing else"
         raise UsageError(explain(expected, shown(path, 300), "choose another place"))

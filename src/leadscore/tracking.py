@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leadscore.errors import MissingExtraError, explain
+from leadscore.errors import MissingExtraError, UsageError, explain, shown
 from leadscore.evaluation import figures
 from leadscore.evaluation.compare import Comparison
 
@@ -33,6 +33,42 @@ def require_mlflow() -> "ModuleType":
         raise MissingExtraError(
             explain("MLflow, to keep a record of the run", "none installed", do)
         ) from None
+
+
+def require_store(experiment: str, uri: str | None = None) -> "ModuleType":
+    """Open the tracking store before any work is done, and make the experiment if there is none.
+
+    Parameters
+    ----------
+    experiment : str
+    uri : str, optional
+        As for `log_run`.
+
+    Returns
+    -------
+    module
+        MLflow, pointed at the experiment.
+
+    Raises
+    ------
+    MissingExtraError
+        MLflow is not installed.
+    UsageError
+        The store cannot be used.
+    """
+    mlflow = require_mlflow()
+    store = uri or os.environ.get("MLFLOW_TRACKING_URI") or STORE
+    try:
+        with _quiet():
+            mlflow.set_tracking_uri(store)
+            if mlflow.get_experiment_by_name(experiment) is None:
+                mlflow.create_experiment(experiment, artifact_location=_artifacts(store))
+            mlflow.set_experiment(experiment)
+    except Exception as error:  # each kind of store fails in a way of its own
+        found = f"{type(error).__name__}: {shown(error, 200)}"
+        do = "correct MLFLOW_TRACKING_URI, or pass --no-mlflow"
+        raise UsageError(explain("a tracking store that MLflow can use", found, do)) from error
+    return mlflow
 
 
 def log_run(
@@ -64,22 +100,16 @@ def log_run(
     str
         The run's id.
     """
-    mlflow = require_mlflow()
-    with _quiet():
-        store = uri or os.environ.get("MLFLOW_TRACKING_URI") or STORE
-        mlflow.set_tracking_uri(store)
-        if mlflow.get_experiment_by_name(experiment) is None:
-            mlflow.create_experiment(experiment, artifact_location=_artifacts(store))
-        mlflow.set_experiment(experiment)
-        with mlflow.start_run() as run:
-            mlflow.log_params({**parameters, "chosen": comparison.chosen})
-            mlflow.log_metrics(_metrics(comparison))
-            mlflow.log_dict(comparison.to_dict(), "comparison.json")
-            mlflow.log_text(comparison.rows.to_csv(index=False), "comparison.csv")
-            for name, draw in figures.ALL.items():
-                mlflow.log_figure(draw(comparison), f"{name}.png")
-            if folder is not None:
-                mlflow.pyfunc.log_model(name="model", **as_pyfunc(folder))
+    mlflow = require_store(experiment, uri)
+    with _quiet(), mlflow.start_run() as run:
+        mlflow.log_params({**parameters, "chosen": comparison.chosen})
+        mlflow.log_metrics(_metrics(comparison))
+        mlflow.log_dict(comparison.to_dict(), "comparison.json")
+        mlflow.log_text(comparison.rows.to_csv(index=False), "comparison.csv")
+        for name, draw in figures.ALL.items():
+            mlflow.log_figure(draw(comparison), f"{name}.png")
+        if folder is not None:
+            mlflow.pyfunc.log_model(name="model", **as_pyfunc(folder))
     return str(run.info.run_id)
 
 

@@ -400,6 +400,14 @@ def test_an_output_inside_the_model_would_spoil_it(refused: Refused, asked: Any,
     assert said in refused(*tuned, code=2)
 
 
+def test_an_output_never_takes_the_place_of_a_table(refused: Refused, asked: Any, place: Path) -> None:
+    words = asked()
+    for table in ("leads.csv", place / "events.csv", "../here/leads.csv"):
+        assert "an output beside the tables; found one of them" in refused(*words[:-1], table, code=2)
+    _, model, leads, *_ = words
+    assert "found one of them" in refused("explain", model, leads, "--lead", "x", "--out", leads, code=2)
+
+
 def test_where_a_model_cannot_go(refused: Refused, wide: Path, place: Path) -> None:
     (place / "notes").mkdir()
     (place / "notes" / "diary.txt").write_text("dear diary")

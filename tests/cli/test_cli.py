@@ -443,6 +443,24 @@ def test_without_mlflow_installed(run: Run, wide: Path, place: Path, monkeypatch
     assert run("train", wide / "wide.yaml", "--out", "model", "--no-mlflow").code == 0
 
 
+def test_a_store_that_mlflow_cannot_use_is_told_before_any_work(
+    run: Run, wide: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    before = mlflow.get_tracking_uri()
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
+        for words in (("train", wide / "wide.yaml", "--out", "model"), ("compare", wide / "wide.yaml")):
+            done = run(*words)
+            assert done.code == 2
+            assert "expected a tracking store that MLflow can use; found " in done.refusal
+            assert "or pass --no-mlflow" in done.refusal
+            assert "..." not in done.err
+        assert not names(place)
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
 def test_a_run_is_logged_with_a_model_that_scores(
     run: Run, wide: Path, wide_frame: pd.DataFrame, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
