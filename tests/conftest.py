@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings as hypothesis_settings
 from joblib import parallel_config
 
 from leadscore import bundle as bundles
@@ -25,6 +26,10 @@ from leadscore.simulate import World, simulate
 ROOT = Path(__file__).parents[1]
 KINDS = ("points", "logistic", "boosted")
 DAY = 86_400_000_000
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis_settings.register_profile("steady", deadline=None)
+hypothesis_settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
