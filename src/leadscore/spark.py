@@ -26,8 +26,6 @@ from leadscore import errors
 from leadscore.data.columns import Times, times
 from leadscore.data.contract import ROW_NUMBER, Contract, EventColumns, Ints, Tables
 from leadscore.data.readers import Given, missing_column
-from leadscore.data.screen import _FAR as FAR
-from leadscore.data.screen import _FEW as FEW
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, MissingExtraError, UsageError, explain, shown
 from leadscore.features.declare import Feature
@@ -50,6 +48,9 @@ _IDS = {"byte": "bigint", "short": "bigint", "integer": "bigint", "long": "bigin
 _ARROW = {"bigint": pa.int64(), "string": pa.string()}
 _NAMES = {kind: name for name, kind in _ARROW.items()}
 _DAY = 86_400_000_000  # microseconds
+# As `read_tables` has it in training: behind a gap of so many days, by table, rows are in the future of the
+# data if they are at most one in so many.
+_GAPS, _FEW = {"leads": 30, "events": 30, "outcomes": 180}, 1_000
 _DAYS = pa.schema(
     {"table": pa.string(), "day": pa.int64(), "least": pa.int64(), "most": pa.int64(), "rows": pa.int64()}
 )
@@ -103,6 +104,7 @@ def score(
     model.score([], None if events is None else [], as_of)  # refuses here what the workers would refuse
     when = moment(as_of, contract.timezone) if model.needs_time else None
     sides = _deal(contract, {"leads": leads, "events": events, "history": history})
+    sent = LeadModel(model.bundle, model.policy)  # without what it has worked out here for itself
     schema = pa.schema(
         {
             "lead_id": sides["leads"].id_type,
@@ -115,7 +117,7 @@ def score(
     )
 
     def scored(parts: Parts) -> pa.Table:
-        frame = model.score(parts["leads"], parts.get("events"), when, history=parts.get("history"))
+        frame = sent.score(parts["leads"], parts.get("events"), when, history=parts.get("history"))
         return _table(schema, {str(name): values for name, values in frame.items()})
 
     return _mapped(sides, _with_leads(contract, scored, schema), schema, buckets)
@@ -580,9 +582,11 @@ def _mapped(sides: Mapping[str, _Side], work: Work, schema: pa.Schema, buckets: 
 def _ends(contract: Contract, sides: Mapping[str, _Side]) -> dict[str, tuple[str, int]]:
     """Find the last moment of each table that has rows in the future of the data, and the column it is in."""
     F = _functions()
-    log = "events" if "events" in sides else "leads"
     columns = {"leads": contract.created_at, "outcomes": contract.outcomes.at if contract.outcomes else None}
-    columns[log] = contract.event_columns["occurred_at"] if contract.events else columns[log]
+    log = None
+    if contract.events is not None:
+        log = "events" if "events" in sides else "leads"
+        columns[log] = contract.events.occurred_at
     timed = {name: column for name, column in columns.items() if name in sides and column is not None}
     counted = []
     for name, column in timed.items():
@@ -592,18 +596,19 @@ def _ends(contract: Contract, sides: Mapping[str, _Side]) -> dict[str, tuple[str
         counted.append(rows.select(side[column]).mapInArrow(partial(_days, contract, name, column), schema))
     every = reduce(lambda a, b: a.unionByName(b), counted).groupBy("table", "day")
     sums = every.agg(F.min("least"), F.max("most"), F.sum("rows")).orderBy("table", "day").collect()
-    ends = {
-        name: _last(np.array([row[2:] for row in sums if row[0] == name], np.int64).reshape(-1, 3))
-        for name in timed
-    }
-    return {name: (timed[name], end) for name, end in ends.items() if end is not None}
+    ends: dict[str, tuple[str, int]] = {}
+    for name, column in timed.items():
+        days = np.array([row[2:] for row in sums if row[0] == name], np.int64).reshape(-1, 3)
+        if (end := _last(days, _GAPS["events" if name == log else name])) is not None:
+            ends[name] = column, end
+    return ends
 
 
-def _last(days: Ints) -> int | None:
-    """Find where the data end, as the reader does where it sees all of them; None: at their last moment."""
+def _last(days: Ints, gap: int) -> int | None:
+    """Find where the data end, from each day's first and last moment and count; None: at the very last."""
     least, most, rows = days.T
     after = rows.sum() - rows.cumsum()
-    far = (least[1:] - most[:-1] > FAR) & (after[:-1] <= rows.sum() // FEW)
+    far = (least[1:] - most[:-1] > gap * _DAY) & (after[:-1] <= rows.sum() // _FEW)
     return int(most[far.argmax()]) if far.any() else None
 
 
