@@ -25,7 +25,7 @@ demo: $(READY)  ## simulate a world, train, compare, score, explain, tune; print
 	$(BIN)/leadscore demo configs/demo.yaml --out models/demo
 
 test: $(READY)  ## run all tests and doctests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)  ## ruff: style and formatting
 	$(BIN)/ruff check .
