@@ -50,7 +50,7 @@ def change_between(zone, early, late):
     return late
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.datetimes(datetime(2008, 1, 1), datetime(2036, 1, 1)).map(lambda t: t.replace(microsecond=0)),
     st.sampled_from(ZONES),
@@ -130,7 +130,7 @@ def written(moment, offset, way):
     return f"{wall}{sign}{hours:02}{':' if way else ''}{rest // timedelta(minutes=1):02}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3_000_000), OFFSETS, st.booleans()), min_size=1, max_size=8),
     st.sampled_from(["records", "pandas", "polars"]),

@@ -151,7 +151,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(LEADS, st.lists(EVENT, max_size=8), st.booleans())
 def test_both_ways_give_the_same_row(lead, events, numbered):
     if numbered:
@@ -341,7 +341,7 @@ def arrow(rows, names):
     return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LEAD_ROWS, EVENT_ROWS)
 def test_records_are_read_as_the_same_table_is_with_the_same_findings(leads, events):
     leads = [{"id": f"L{row}", **lead} for row, lead in enumerate(leads)]
