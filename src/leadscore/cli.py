@@ -386,6 +386,7 @@ def threshold_undo(
 def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: bool) -> "Trained":
     from leadscore import bundle, report, tracking
     from leadscore import train as training
+    from leadscore.policy import ledger
 
     bundle.require_place(out)
     _require_place(json_file, out)
@@ -394,8 +395,12 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
         tracking.require_store(project.name)
     trained = training.train(project, progress=_progress)
     folder = bundle.save(trained.bundle, out)
+    kept = ledger.set_aside(folder)
     page = report.write(trained, _report_of(out))
     _findings(trained.prepared.tables.findings)
+    if kept is not None:
+        what = "the thresholds published for the model that was here are kept in"
+        print(f"note: {what} {kept}; this model's own are in force", file=sys.stderr)
     _comparison(trained.comparison)
     if json_file is not None:
         _write_json(json_file, trained.comparison.to_dict())

@@ -284,6 +284,30 @@ def test_preview_set_history_undo(run: Run, model: Path, wide: Path) -> None:
     assert "back to 1" in run("threshold", "history", model).out
 
 
+def test_training_again_starts_a_log_of_its_own(run: Run, wide: Path, place: Path) -> None:
+    train = ("train", wide / "wide.yaml", "--out", "model", "--no-mlflow")
+    thresholds = ("threshold", "set", "model", "--mql", "0.3", "--sales-ready", "0.9", "--reason", "why")
+    assert run(*train).code == 0
+    assert run(*thresholds).code == 0
+    same = run(*train)  # the same data make the same model: its thresholds stay
+    assert same.code == 0
+    assert "thresholds published" not in same.err
+    assert load("model").policy.revision == 2
+
+    frame = pd.read_csv(wide / "leads.csv")
+    frame.head(700).to_csv(wide / "leads.csv", index=False)
+    log = (place / "model.policy" / "log.jsonl").read_bytes()
+    other = run(*train)
+    assert other.code == 0
+    (note,) = [line for line in other.err.splitlines() if "thresholds published" in line]
+    (kept,) = (place / "model.policy").glob("log.*.jsonl")
+    assert kept.name in note
+    assert kept.read_bytes() == log
+    assert load("model").policy.revision == 1
+    assert run(*thresholds).code == 0
+    assert load("model").policy.mql == 0.3
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

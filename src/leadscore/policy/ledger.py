@@ -13,6 +13,7 @@ that, keep the last digest (`history(...)[-1].sha256`) somewhere else.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -229,6 +230,32 @@ def undo(
         at=at,
         restores=wanted,
     )
+
+
+def set_aside(directory: str | Path) -> Path | None:
+    """Put the log of a model that was replaced under another name, so that the new model starts its own.
+
+    Parameters
+    ----------
+    directory : path
+        Where the new model is by now.
+
+    Returns
+    -------
+    Path or None
+        Where the old log is kept; None where there is none, or it is this model's, or it does not read:
+        such a log stays, for `history` to refuse.
+    """
+    folder = _folder(directory)
+    try:
+        with _locked(folder):
+            model = json.loads((folder / LOG).read_bytes().splitlines()[0])["previous"]
+            if not isinstance(model, str) or not model.isalnum() or model == _manifest(directory):
+                return None
+            kept = (folder / f"log.{model[:12]}.{number}.jsonl" for number in itertools.count(1))
+            return (folder / LOG).rename(next(path for path in kept if not path.exists()))
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _folder(directory: str | Path) -> Path:
