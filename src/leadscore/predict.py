@@ -44,6 +44,8 @@ class LeadScore:
         unqualified, nurture, mql or sales_ready.
     fit, engagement : float
         Points of the score, against the typical lead's, from what the lead is and from what it did.
+    findings : tuple of str
+        What was left out or mended, in sentences: events of others, a value that is no number.
     """
 
     lead_id: int | str
@@ -52,6 +54,7 @@ class LeadScore:
     stage: str
     fit: float
     engagement: float
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,17 @@ class LeadModel:
         ------
         DataError
             The lead cannot be scored; the message says why.
+        UsageError
+            As `score`, or the lead is no mapping.
         """
+        if not isinstance(lead, Mapping):
+            do = "pass a dict of column names to values, or use score for a table"  # type: ignore[unreachable]
+            raise UsageError(explain("one lead as a dict", type(lead).__name__, do))
         rows, found = self._rows([dict(lead)], events, as_of, history)
         if not len(rows):
             raise DataError(explain("a lead that can be scored", "; ".join(found) or "none", "mend it"))
-        return LeadScore(**{name: values.tolist()[0] for name, values in self._scored(rows).items()})
+        values = {name: values.tolist()[0] for name, values in self._scored(rows).items()}
+        return LeadScore(**values, findings=tuple(found))
 
     def explain(
         self,

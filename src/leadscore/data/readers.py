@@ -247,7 +247,7 @@ def _read_frame(frame: Any, name: str, wanted: Collection[str | None] | None) ->
             table = pa.Table.from_pandas(frame.drop(columns=taken), preserve_index=False)
         else:
             table = pa.table(frame)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+    except (pa.ArrowException, AttributeError, ValueError, TypeError, OverflowError) as error:
         expected = f"a frame that Arrow can read as {name}"
         found = f"a {type(frame).__name__} that it refuses ({type(error).__name__})"
         raise DataError(explain(expected, found, "give each column one type and a name of its own")) from None
