@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
@@ -20,11 +21,13 @@ from leadscore.data.columns import NUMBER, SAME
 from leadscore.data.contract import ROW_NUMBER, Coded, Contract, Events, Floats, Ints
 
 Value: TypeAlias = float | int | str | None
+Link: TypeAlias = tuple[int | str, int]  # a visitor, and since when it was known who it is
 
 _UTC = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 _NONE = np.iinfo(np.int64).min  # no moment
+_ALWAYS = _NONE + 1
 _MOST_EVENTS = 2_000
 _MOST_WHOLE = 2**53
 _NAMES = (str, int)
@@ -72,12 +75,28 @@ class ShortWay:
             return None
         try:
             lead_id = _name(lead[self.contract.lead_id])
-            values, created_at, visitor = self._profile(lead)
             if events is None or self.contract.events is None:
-                return None if events is not None else One(lead_id, created_at, values, None)
+                if events is not None:
+                    return None
+                values, created_at = self._profile(lead, self._moments([self._dates(lead)])[0])
+                return One(lead_id, created_at, values, None)
             if type(events) is not list or len(events) > _MOST_EVENTS:
                 return None
-            return One(lead_id, created_at, values, self._happened(events, lead_id, created_at, visitor))
+            columns = {key: _column(events, name) for key, name in self._columns.items()}
+            late = _late(columns)
+            dates, at, recorded = self._moments(
+                [self._dates(lead), columns["occurred_at"], [columns["recorded_at"][row] for row in late]]
+            )
+            values, created_at = self._profile(lead, dates)
+            known_at = at.copy()
+            known_at[late] = np.maximum(at[late], recorded)
+            link = self._link(lead, created_at)
+            return One(
+                lead_id,
+                created_at,
+                values,
+                self._happened(columns, at, _known_at(columns, lead_id, link, at, known_at)),
+            )
         # What is raised by a value that is not plain is not worth telling apart: the long way tells.
         except (_NotPlainError, ArithmeticError, LookupError, TypeError, ValueError, pa.ArrowException):
             return None
@@ -112,42 +131,47 @@ class ShortWay:
     def _times(self) -> tuple[str, ...]:
         return tuple(name for name, kind in self.contract.kinds.items() if kind == "time")
 
-    def _profile(self, lead: Mapping[str, Any]) -> tuple[dict[str, Value], int | None, Any]:
-        """Read the attributes, when the lead came in, and the visitor that it was."""
+    def _dates(self, lead: Mapping[str, Any]) -> list[Any]:
+        """Give the times of a lead as they are written, that of its coming in last."""
+        dates = [lead.get(name) for name in self._times]
+        return dates if self.contract.created_at is None else [*dates, lead[self.contract.created_at]]
+
+    def _moments(self, parts: Sequence[Sequence[Any]]) -> list[Ints]:
+        """Read times that are written alike at one go, and others part by part."""
+        zone = self.contract.timezone
+        try:
+            whole = _moments([value for part in parts for value in part], zone)
+        except (_NotPlainError, pa.ArrowInvalid):
+            return [_moments(part, zone) for part in parts]
+        ends = list(accumulate(map(len, parts)))
+        return [whole[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
+
+    def _profile(self, lead: Mapping[str, Any], dates: Ints) -> tuple[dict[str, Value], int | None]:
+        """Read the attributes, and when the lead came in."""
         get = lead.get
         values: dict[str, Value] = {name: read(get(name)) for name, read in self._fields}
-        named = [get(name) for name in self._times]
-        if self.contract.created_at is not None:
-            named.append(lead[self.contract.created_at])
-        moments = [
-            None if moment == _NONE else moment for moment in _moments(named, self.contract.timezone).tolist()
-        ]
+        moments = [None if moment == _NONE else moment for moment in dates.tolist()]
         created_at = None
         if self.contract.created_at is not None and (created_at := moments.pop()) is None:
             _give_up()
         values.update(zip(self._times, moments, strict=True))
-        visitor = None if self.contract.visitor_id is None else get(self.contract.visitor_id)
-        return values, created_at, None if visitor is None else _name(visitor)
+        return values, created_at
 
-    def _happened(
-        self, events: Sequence[Any], lead_id: int | str, created_at: int | None, visitor: int | str | None
-    ) -> Events:
-        columns = {key: _column(events, name) for key, name in self._columns.items()}
+    def _link(self, lead: Mapping[str, Any], created_at: int | None) -> Link | None:
+        """Say which visitor the lead was, which is known from just after it came in."""
+        visitor = None if self.contract.visitor_id is None else lead.get(self.contract.visitor_id)
+        if visitor is None:
+            return None
+        return _name(visitor), _ALWAYS if created_at is None else created_at + 1
+
+    def _happened(self, columns: Mapping[str, list[Any]], at: Ints, known_at: Ints) -> Events:
         kind = _coded(columns["event_type"], ())
         if self._known and not self._known.issuperset(kind.words):
             _give_up()
-        if not self._known and any(word in self.contract.outcome_events for word in kind.words):
+        if not self._known and not self.contract.outcome_events.keys().isdisjoint(kind.words):
             _give_up()
-        if len(kind.codes) and kind.codes.min() < 0:
+        if None in columns["occurred_at"] or (kind.codes < 0).any():
             _give_up()
-        at = known_at = _moments(columns["occurred_at"], self.contract.timezone)
-        if (at == _NONE).any():
-            _give_up()
-        if "recorded_at" in columns and columns["recorded_at"] != columns["occurred_at"]:
-            known_at = np.maximum(at, _moments(columns["recorded_at"], self.contract.timezone))
-        known_at = self._own(
-            columns, lead_id, at, known_at, None if visitor is None else (visitor, created_at)
-        )
         if "event_id" in columns:
             _once(columns["event_id"])
         late = "recorded_at" in columns or "visitor_id" in columns
@@ -166,37 +190,40 @@ class ShortWay:
             **words,
         )
 
-    def _own(
-        self,
-        columns: Mapping[str, list[Any]],
-        lead_id: int | str,
-        at: Ints,
-        known_at: Ints,
-        visitor: tuple[int | str, int | None] | None,
-    ) -> Ints:
-        """Say when each event was known to be the lead's: all of them must be its own in the end."""
-        owners, kind = columns["lead_id"], type(lead_id)
-        if all(type(owner) is kind and owner == lead_id for owner in owners):
-            return known_at
-        visits = columns.get("visitor_id")
-        own = np.array([type(owner) is kind and owner == lead_id for owner in owners])
-        if visits is None or any(
-            owner is not None for owner, is_own in zip(owners, own, strict=True) if not is_own
-        ):
-            _give_up()
-        types = {type(visit) for visit in visits if visit is not None} | (
-            {type(visitor[0])} if visitor else set()
-        )
-        if len(types) != 1 or not types <= {*_NAMES}:
-            _give_up()
-        told: dict[Any, int] = {}
-        if visitor is not None:
-            told[visitor[0]] = -np.iinfo(np.int64).max if visitor[1] is None else visitor[1] + 1
-        for visit, is_own, moment in zip(visits, own, np.maximum(known_at, at + 1).tolist(), strict=True):
-            if is_own and visit is not None:
-                told[_name(visit)] = min(moment, told.get(visit, moment))
-        since = np.array([0 if is_own else told[visit] for visit, is_own in zip(visits, own, strict=True)])
-        return np.where(own, known_at, np.maximum(known_at, since))
+
+def _late(columns: Mapping[str, list[Any]]) -> list[int]:
+    """Give the events of which it is written when they became known, and not at once."""
+    if "recorded_at" not in columns:
+        return []
+    both = zip(columns["recorded_at"], columns["occurred_at"], strict=True)
+    return [row for row, (seen, at) in enumerate(both) if seen is not None and seen != at]
+
+
+def _known_at(
+    columns: Mapping[str, list[Any]], lead_id: int | str, link: Link | None, at: Ints, known_at: Ints
+) -> Ints:
+    """Say when each event was known to be the lead's, as `identity.attribute_visits` does."""
+    owners, visits = columns["lead_id"], columns.get("visitor_id")
+    named = [owner for owner in owners if owner is not None]
+    if {*map(type, named)} - {type(lead_id)} or named.count(lead_id) < len(named):
+        _give_up()
+    if len(named) == len(owners):
+        return known_at
+    if visits is None:
+        _give_up()
+    told = zip(owners, visits, np.maximum(known_at, at + 1).tolist(), strict=True)
+    links = [(_name(visit), moment) for owner, visit, moment in told if None not in (owner, visit)]
+    links += [] if link is None else [link]
+    if len({type(visit) for visit in (*visits, *(visit for visit, _ in links)) if visit is not None}) > 1:
+        _give_up()
+    moment_of: dict[int | str, int] = {}
+    for visit, moment in links:
+        moment_of[visit] = min(moment, moment_of.get(visit, moment))
+    since = [
+        _ALWAYS if owner is not None else moment_of[visit]
+        for owner, visit in zip(owners, visits, strict=True)
+    ]
+    return np.maximum(known_at, since)
 
 
 def _give_up() -> NoReturn:
@@ -269,6 +296,8 @@ def _microseconds(moment: datetime) -> int:
 def _coded(values: Sequence[Any], hidden: Sequence[str]) -> Coded:
     """Store each word once, in sorted order, as `columns.coded` does."""
     types = {*map(type, values)} - {type(None)}
+    if not types:
+        return Coded(np.full(len(values), -1, np.int32), ())
     if len(types) > 1 or not types <= {*_NAMES}:
         _give_up()
     read = _text_reader(hidden)
@@ -281,7 +310,10 @@ def _coded(values: Sequence[Any], hidden: Sequence[str]) -> Coded:
 
 def _worths(values: Sequence[Any], hidden: Sequence[str]) -> Floats:
     """Read numbers, of which none is below 0."""
-    if {*map(type, values)} - {int, float, type(None)}:
+    types = {*map(type, values)} - {type(None)}
+    if not types:
+        return np.full(len(values), np.nan)
+    if types - {int, float}:
         _give_up()
     read = _number_reader(hidden)
     numbers = [np.nan if (number := read(value)) is None else number for value in values]
