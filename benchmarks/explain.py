@@ -1,113 +1,282 @@
 """Margins, exact reasons and cold start of the served model, beside LightGBM and shap in the same run."""
 
 import argparse
+import json
+import os
+import platform
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from leadscore.models.boosted import BoostedScorer
+from features import table, written
 
-ROUNDS = 5
+ROOT = Path(__file__).parents[1]
+SECTION = "## Margins and reasons"
+THREADS = 2
+MILLION, AT_ONCE = 1_000_000, 100_000
 
 
-def seconds(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Time ways of doing the same thing, interleaved; the median of a few rounds each."""
+def seconds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Time ways of doing the same thing, in turns; the median of the rounds after a first one."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
+    for _ in range(1 + rounds):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
             taken[name].append(time.perf_counter() - start)
-    return {name: median(times) for name, times in taken.items()}
+    return {name: median(times[1:]) for name, times in taken.items()}
 
 
-def world(rows: int, columns: int = 60) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Make leads with missing values, skewed numbers and an outcome that some of them tell."""
-    rng = np.random.default_rng(0)
+def leads(rows: int, seed: int = 0, columns: int = 60) -> NDArray[np.float64]:
+    """Make features with missing values and skewed numbers."""
+    rng = np.random.default_rng(seed)
     X = np.round(rng.lognormal(size=(rows, columns)), 2)
     X[rng.random(X.shape) < 0.1] = np.nan
+    return X
+
+
+def outcomes(X: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Make an outcome that eight of the columns tell."""
+    rng = np.random.default_rng(1)
     signal = np.nan_to_num(X[:, :8]) @ rng.normal(size=8) / 4 - 2
-    return X, (rng.random(rows) < 1 / (1 + np.exp(-signal))).astype(np.int64)
+    return (rng.random(len(X)) < 1 / (1 + np.exp(-signal))).astype(np.int64)
 
 
-def cold_start(model: str, code: str) -> float:
-    """Time a fresh process that imports, loads and scores."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, model], check=True)
-    return time.perf_counter() - start
+# ------------------------------------------------------------------------------------------- the questions
+def rates(taken: dict[str, float], rows: int) -> str:
+    """Say how many leads a second each way does; the first is ours."""
+    ours, *_ = taken.values()
+    lines = [[name, f"{rows / t:,.0f}", f"{t / ours:.1f}"] for name, t in taken.items()]
+    return table(["way", "leads a second", "times leadscore's seconds"], lines)
 
 
-def main() -> None:
-    """Print a table a question, each with the ratio to the peer."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000)
-    rows = parser.parse_args().rows
+def batch(scorer: Any, X: NDArray[np.float64], rounds: int) -> tuple[list[str], list[list[str]]]:
+    """Compare margins and reasons of the same leads and trees."""
     import shap
 
-    X, y = world(30_000)
-    scorer = BoostedScorer(max_trees=400, patience=400).fit(X, y)
-    forest, booster, M = scorer.served_, scorer.booster_, np.asfortranarray(X[:rows])
-    trees = len(forest.inner)
-    print(f"{rows:,} leads, {X.shape[1]} columns, {trees} trees of depth at most 4")
-    print(f"lightgbm {version('lightgbm')}, shap {version('shap')}, numpy {version('numpy')}\n")
-    C = np.ascontiguousarray(M)
+    forest, booster, M = scorer.served_, scorer.booster_, np.asfortranarray(X)
     explainer = shap.TreeExplainer(booster)
-    few = C[: max(1, rows // 10)]
-    explained = seconds(
-        {
-            "leadscore": lambda: forest.contributions(M),
-            "lightgbm pred_contrib, 2 threads": lambda: booster.predict(
-                few, pred_contrib=True, num_threads=2
-            ),
-            "shap TreeExplainer": lambda: explainer.shap_values(few),
-        }
-    )
-    sizes = {"leadscore": rows}
-    print("| reasons | leads a second | leadscore is faster by |\n|---|---:|---:|")
-    ours = rows / explained["leadscore"]
-    for name, taken in explained.items():
-        rate = sizes.get(name, len(few)) / taken
-        print(f"| {name} | {rate:,.0f} | {ours / rate:.1f} x |")
     margins = seconds(
         {
             "leadscore": lambda: forest.margin(M),
-            "lightgbm predict, 2 threads": lambda: booster.predict(C, raw_score=True, num_threads=2),
-        }
+            "LightGBM predict(raw_score=True)": lambda: booster.predict(
+                X, raw_score=True, num_threads=THREADS
+            ),
+        },
+        rounds * 3,
     )
-    print("\n| margins | leads a second | leadscore is faster by |\n|---|---:|---:|")
-    for name, taken in margins.items():
-        print(f"| {name} | {rows / taken:,.0f} | {taken / margins['leadscore']:.2f} x |")
-    with tempfile.TemporaryDirectory() as folder:
-        native = Path(folder) / "model.txt"
-        booster.save_model(str(native))
-        (Path(folder) / "forest.npz").write_bytes(forest.to_files()["forest.npz"])
-        starts = {
-            "leadscore's served model": (
-                "import sys, pathlib, numpy as np\n"
-                "from leadscore.models.saved import read_scorer\n"
-                "data = pathlib.Path(sys.argv[1]).with_name('forest.npz').read_bytes()\n"
-                "forest = read_scorer('forest', {'forest.npz': data})\n"
-                f"forest.margin(np.zeros((1, {X.shape[1]})))"
+    reasons = seconds(
+        {
+            "leadscore": lambda: forest.contributions(M),
+            "LightGBM predict(pred_contrib=True)": lambda: booster.predict(
+                X, pred_contrib=True, num_threads=THREADS
+            ),
+            "shap.TreeExplainer": lambda: explainer.shap_values(X),
+        },
+        rounds,
+    )
+    apart = np.abs(forest.contributions(M)[1] - booster.predict(X, pred_contrib=True)[:, :-1]).max()
+    same = forest.margin(M).tolist() == booster.predict(X, raw_score=True).tolist()
+    text = [
+        "### Margins of a batch",
+        rates(margins, len(X)),
+        "### Exact SHAP values of a batch",
+        rates(reasons, len(X)),
+        f"Margins are {'equal to the last bit' if same else 'NOT EQUAL'}, SHAP values within {apart:.0e}.",
+    ]
+    ours, *peers = reasons.values()
+    ratio = margins["LightGBM predict(raw_score=True)"] / margins["leadscore"]
+    return text, [
+        at_least("margins: times LightGBM's leads a second", ratio, 0.8),
+        at_least("reasons: times the faster peer's leads a second", min(peers) / ours, 15),
+    ]
+
+
+def small_model() -> tuple[Any, dict[str, Any], list[dict[str, Any]], int]:
+    """Train a boosted model of the demo's world; give it, one of its leads, what that did, and a moment."""
+    from leadscore import config, train
+    from leadscore.project import SimulatedWorld, Target
+    from leadscore.simulate import simulate
+
+    world, project = simulate(2_000, seed=1), config.read(ROOT / "configs" / "demo.yaml")
+    project = replace(project, source=SimulatedWorld(2_000, 1), target=Target(share=0.2), folds=2)
+    trained = train.train(project)
+    bundle = train.fit(trained.prepared, replace(trained.comparison, chosen="boosted"))
+    counts = world.events["lead_id"].drop_null().value_counts()
+    lead = min(counts.to_pylist(), key=lambda count: abs(count["counts"] - 60))["values"]
+    (row,) = world.leads.filter(pc.field("lead_id") == lead).to_pylist()
+    done = world.events.filter(pc.field("lead_id") == lead).to_pylist()
+    row, done = json.loads(
+        json.dumps([row, done], default=datetime.isoformat)
+    )  # as a web request brings them
+    return bundle, row, done, world.end
+
+
+def one_lead(forest: Any, M: NDArray[np.float64], given: Any) -> tuple[list[str], list[list[str]]]:
+    """Time one lead: the trees alone, and from plain values to the score with its drivers."""
+    from leadscore.predict import LeadModel
+
+    bundle, lead, events, as_of = given
+    model, one = LeadModel(bundle, bundle.policy), np.asfortranarray(M[:1])
+    ways: dict[str, Callable[[], object]] = {
+        "margin": lambda: forest.margin(one),
+        "SHAP values": lambda: forest.contributions(one),
+        "score_one: score, stage, fit and engagement": lambda: model.score_one(lead, events, as_of),
+        "explain: every driver in words": lambda: model.explain([lead], events, as_of),
+    }
+    taken = seconds(ways, 300)
+    lines = [[name, f"{1000 * t:.2f}"] for name, t in taken.items()]
+    trees = taken["margin"] + taken["SHAP values"]
+    score = taken["score_one: score, stage, fit and engagement"]
+    what = (
+        f"The first two on the {len(forest.inner)} trees above, the others from dicts, {len(events)} events, "
+        f"with {len(bundle.scorer.inner)} trees and {len(bundle.features)} features of the simulated world."
+    )
+    return ["### One lead", what, table(["from", "median ms"], lines)], [
+        at_most("one lead: ms for margin and SHAP values", 1000 * trees, 0.3),
+        at_most("one lead: ms from events to score with drivers", 1000 * score, 1),
+    ]
+
+
+def cold(booster: Any, given: Any) -> tuple[list[str], list[list[str]]]:
+    """Time fresh processes that import, load and score one lead."""
+    from leadscore import bundle as bundles
+
+    bundle, lead, events, as_of = given
+    with tempfile.TemporaryDirectory() as place:
+        folder, native = Path(place) / "model", Path(place) / "model.txt"
+        bundles.save(bundle, folder)
+        booster.save_model(str(native), num_iteration=len(bundle.scorer.inner))
+        (Path(place) / "one.json").write_text(json.dumps([lead, events]))
+        ways = {
+            "leadscore.predict": (
+                "import json, sys\nfrom leadscore.predict import load\n"
+                f"load(sys.argv[1]).score_one(*json.load(open(sys.argv[2])), {as_of})"
             ),
             "lightgbm": (
                 "import sys, numpy as np, lightgbm\n"
-                f"lightgbm.Booster(model_file=sys.argv[1]).predict(np.zeros((1, {X.shape[1]})))"
+                f"lightgbm.Booster(model_file=sys.argv[1]).predict(np.zeros((1, {booster.num_feature()})))"
             ),
         }
-        cold = {
-            name: median(cold_start(str(native), code) for _ in range(3)) for name, code in starts.items()
-        }
-    print("\n| a fresh process: import, load, score one | seconds |\n|---|---:|")
-    for name, taken in cold.items():
-        print(f"| {name} | {taken:.2f} |")
+        paths = dict(zip(ways, (folder, native), strict=True))
+        taken = seconds(
+            {
+                name: lambda name=name, code=code: subprocess.run(
+                    [sys.executable, "-c", code, paths[name], f"{place}/one.json"], check=True
+                )
+                for name, code in ways.items()
+            },
+            5,
+        )
+    lines = [[name, f"{t:.2f}"] for name, t in taken.items()]
+    return ["### A fresh process: import, load, score one lead", table(["way", "seconds"], lines)], [
+        at_most("cold start: time / LightGBM's", taken["leadscore.predict"] / taken["lightgbm"], 0.5)
+    ]
+
+
+def million(scorer: Any) -> tuple[list[str], list[list[str]]]:
+    """Score and explain many leads in a process of its own, so that its memory is its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "forest.npz"
+        file.write_bytes(scorer.served_.to_files()["forest.npz"])
+        command = [sys.executable, __file__, "--serve", str(file)]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    lines = [[name, f"{value:,.1f}"] for name, value in found.items()]
+    what = f"{MILLION:,} leads from the matrix of features to scores and points of every driver."
+    return ["### A million leads", what, table(["what", "found"], lines)], [
+        at_most("a million leads: seconds", found["seconds"], 60),
+        at_most("a million leads: peak GB", found["peak GB"], 2),
+    ]
+
+
+def serve(file: Path) -> None:
+    """Score and explain a million leads, some at a time, and print what it took."""
+    from leadscore.explain.drivers import driver_points
+    from leadscore.models.calibration import Scale, Sigmoid
+    from leadscore.models.saved import read_scorer
+
+    forest = read_scorer("forest", {"forest.npz": file.read_bytes()})
+    M = np.empty((MILLION, len(forest.columns)), order="F")
+    for start in range(0, MILLION, AT_ONCE):
+        M[start : start + AT_ONCE] = leads(AT_ONCE, seed=start)
+    score, strongest = np.empty(MILLION), np.empty(MILLION, dtype=np.int64)
+    began = time.perf_counter()
+    for start in range(0, MILLION, AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        found = driver_points(forest, Sigmoid(1.0, 0.0), Scale(), M[rows])
+        score[rows], strongest[rows] = found.score, found.points.argmax(axis=1)
+        print(f"\r{rows.stop:,} of {MILLION:,}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"seconds": time.perf_counter() - began, "peak GB": peak}))
+
+
+# ------------------------------------------------------------------------------------------------ the report
+def at_least(what: str, found: float, least: float) -> list[str]:
+    return [what, f"at least {least:g}", f"{found:.3g}", "yes" if found >= least else "NO"]
+
+
+def at_most(what: str, found: float, most: float) -> list[str]:
+    return [what, f"at most {most:g}", f"{found:.3g}", "yes" if found <= most else "NO"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000, help="leads in a batch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="batches only, nothing written")
+    parser.add_argument("--huge", action="store_true", help="a million leads too")
+    parser.add_argument("--date", help="written in the document; by default today")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        serve(given.serve)
+        return
+    from leadscore.models.boosted import BoostedScorer
+
+    # shap tells everybody that it gives an array for a binary model, which is what is wanted
+    warnings.filterwarnings("ignore", "LightGBM binary classifier with TreeExplainer", UserWarning)
+    load = os.getloadavg()[0]
+    X = leads(30_000)
+    scorer = BoostedScorer(n_jobs=THREADS).fit(X, outcomes(X))
+    parts, bars = batch(scorer, X[: given.rows], given.rounds)
+    if not given.quick:
+        small = small_model()
+        for text, found in (one_lead(scorer.served_, X, small), cold(scorer.booster_, small)):
+            parts += text
+            bars += found
+    if given.huge:
+        text, found = million(scorer)
+        parts += text
+        bars += found
+    names = ("numpy", "lightgbm", "shap")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    head = (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; "
+        f"{given.date or datetime.now(UTC).date()}; load average {load:.1f} when it began."
+    )
+    what = (
+        f"{given.rows:,} leads, {X.shape[1]} columns, the default boosted model: {len(scorer.served_.inner)} "
+        f"trees of depth 4. {THREADS} threads each, in turns; medians."
+    )
+    text = "\n\n".join([head, what, table(["bar", "wanted", "found", "met"], bars), *parts])
+    print(text)
+    if not given.quick:
+        written(SECTION, text, ROOT / "docs" / "benchmarks.md")
 
 
 if __name__ == "__main__":
