@@ -229,6 +229,7 @@ def simulate(
 @app.command()
 def demo(config: Config, out: Annotated[Path, typer.Option(help="The model directory to write.")]) -> None:
     """Train on a simulated world, then score, explain and tune: the whole path in one go."""
+    from leadscore import bundle
     from leadscore import config as configs
     from leadscore.files import replace_file, write_table
     from leadscore.predict import load
@@ -241,6 +242,7 @@ def demo(config: Config, out: Annotated[Path, typer.Option(help="The model direc
         raise UsageError(
             explain("a config with a simulate section", "one with files", "use configs/demo.yaml")
         )
+    bundle.require_place(out)
     _progress("Simulating a world of leads whose truth is known")
     world = run(project.source.leads, seed=project.source.seed)
     folder = out.with_name(f"{out.name}.world")

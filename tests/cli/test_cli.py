@@ -20,7 +20,7 @@ import yaml
 from leadscore import bundle as bundles
 from leadscore.errors import ConfigError
 from leadscore.predict import load
-from leadscore.simulate import simulate
+from leadscore.simulate import World, simulate
 
 METRICS = [
     "roc_auc", "average_precision", "log_loss", "brier", "ece",
@@ -370,6 +370,36 @@ def test_simulate_into_a_file(run: Run, place: Path) -> None:
     assert done.code == 2
     assert "taken" in done.refusal
     assert Path("taken").read_text() == "mine"
+
+
+# -------------------------------------------------------------------------------------------------- demo
+def test_the_demo_goes_the_whole_way(run: Run, demo_config: Path, world: World, place: Path) -> None:
+    done = run("demo", demo_config, "--out", "models/demo")
+    assert done.code == 0, done.err
+    for word in ("points", "logistic", "boosted", "roc_auc", "a typical lead", "Thresholds for", "mql"):
+        assert word in done.out
+    for what in ("Scores", "Card", "Report", "Model"):
+        (where, *_) = re.findall(rf"^{what} +(\S+)$", done.out, re.MULTILINE)
+        assert Path(where).exists()
+    model = load("models/demo")
+    tables = [Path("models/demo.world") / f"{name}.parquet" for name in ("leads", "events")]
+    scores = pd.read_csv("models/demo.world/scores.csv")
+    pd.testing.assert_frame_equal(
+        scores, model.score(*tables, world.end), check_exact=True, check_dtype=False
+    )
+    best = scores.loc[scores["score"].idxmax(), "lead_id"]
+    assert f"Lead {best}" in done.out
+
+
+def test_the_demo_in_the_wrong_place(run: Run, demo_config: Path, wide: Path, place: Path) -> None:
+    (place / "notes").mkdir()
+    (place / "notes" / "diary.txt").write_text("dear diary")
+    for out in ("notes", "."):
+        done = run("demo", demo_config, "--out", out)
+        assert done.code == 2
+        assert "choose another place" in done.refusal
+    assert "use configs/demo.yaml" in run("demo", wide / "wide.yaml", "--out", "model").refusal
+    assert names(place) == {"notes"}
 
 
 # ---------------------------------------------------------------------------------------- words and errors
