@@ -264,8 +264,8 @@ class Forest:
         """Fill n rows block by block, on all cores: neither blocks nor cores change a row's bits."""
         most = min(_ROWS, max(1, _ANSWERS // (self._lookup.questions + 1)))
         threads = max(1, min(_cores(), 2 * n // most))
-        blocks = threads * -(-n // (threads * most))
-        cuts = np.linspace(0, n, blocks + 1).astype(int).tolist()
+        blocks = threads * max(1, -(-n // (threads * most)))
+        cuts = [n * i // blocks for i in range(blocks + 1)]
         parts = [slice(start, end) for start, end in pairwise(cuts)]
         if threads == 1:
             for part in parts:
