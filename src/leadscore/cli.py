@@ -249,10 +249,11 @@ def demo(config: Config, out: Annotated[Path, typer.Option(help="The model direc
     world.write(folder)
     trained = _train(project, out, None, mlflow=False)
     model = load(out)
-    frame = model.score(folder / "leads.parquet", folder / "events.parquet", world.end)
+    leads, events = world.leads.filter(world.truth.closed_at >= world.end), folder / "events.parquet"
+    frame = model.score(leads, events, world.end)
     best = str(frame["lead_id"].iloc[int(frame["score"].argmax())])
-    why = model.explain(folder / "leads.parquet", folder / "events.parquet", world.end, lead_id=best)[0]
-    print(f"\nThe best of {len(frame):,} leads at the end of the data:\n\n{why.text()}\n")
+    why = model.explain(leads, events, world.end, lead_id=best)[0]
+    print(f"\nThe best of {len(frame):,} leads that are open at the end of the data:\n\n{why.text()}\n")
     _tuning(tune(project, trained.bundle.backtest))
     print(f"\nScores   {write_table(frame, folder / 'scores.csv')}")
     print(f"Card     {replace_file(out.with_name(f'{out.name}.card.html'), why.html().encode())}")
