@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when NumPy comes in:
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,14 @@ class Done:
         return lines[0].removeprefix("leadscore: ")
 
 
+class Clock(datetime):
+    """The one clock that is read stands still, after the simulated year."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime(2026, 6, 1, 12, tzinfo=tz)
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """`leadscore ...` in this process."""
@@ -202,6 +211,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(*words: object) -> Done:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["leadscore", *map(str, words)])
+        monkeypatch.setattr(cli, "datetime", Clock)
         code = 0
         try:
             cli.main()

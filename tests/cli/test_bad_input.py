@@ -242,6 +242,8 @@ def test_naive_times_without_a_zone(refused: Refused, asked: Any) -> None:
     ("moment", "said"),
     [
         ("2099-01-01T00:00:00Z", "a moment that has come"),
+        ("2026-06-01T12:00:01Z", "a moment that has come"),
+        ("2026-06-01T08:00:01-04:00", "a moment that has come"),
         ("2025-12-01", "a time with its zone"),
         ("2025-12-01T00:00:00", "a time with its zone"),
         ("yesterday", "a time with its zone"),
