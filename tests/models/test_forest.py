@@ -241,6 +241,24 @@ def test_trees_of_all_depths_stand_beside_each_other(shallow, deep):
     np.testing.assert_allclose(parts, together, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 200, 9000])
+def test_wide_category_sets_beside_narrow_ones(n):
+    def tree(codes, value):
+        leaves = {"left_child": {"leaf_value": value, "leaf_count": 1}, "right_child": {"leaf_value": 0.0}}
+        asks = {"split_feature": 0, "decision_type": "==", "threshold": "||".join(map(str, codes))}
+        node = asks | leaves | {"missing_type": "NaN", "default_left": False, "internal_count": 2}
+        return {"tree_structure": node}
+
+    sets = [[3], [3, 5000], [40], [31, 32]]
+    dump = {"num_tree_per_iteration": 1, "average_output": False}
+    trees = [tree(codes, 10.0**i) for i, codes in enumerate(sets)]
+    forest = Forest.from_dump({**dump, "tree_info": trees}, [Column("place")])
+    drawn = [3, 4, 31, 32, 33, 40, 64, 4999, 5000, 5001, 5023, 5024, 1e12, -1, np.nan]
+    x = np.random.default_rng(0).choice(drawn, n)
+    expected = [sum(10.0**i for i, codes in enumerate(sets) if value in codes) for value in x]
+    assert forest.margin(x[:, None]).tolist() == expected
+
+
 def test_memory_does_not_grow_with_the_rows(shallow):
     """Beyond the result, serving holds some blocks of rows and no more."""
     X = np.asfortranarray(rows(np.random.default_rng(9), 100_000))

@@ -267,8 +267,10 @@ class Lookup:
         """Say whether each set (row) has the codes, which are in one row for all or in a row each."""
         first, size, members = self._members
         some = sets.astype(np.int64)[:, None]
-        holds: Bools = members.take(np.minimum(codes.astype(np.int64), size[some]) + first[some])
-        return holds
+        code = np.minimum(codes.astype(np.int64), widest := size[some].max())
+        each = np.arange(widest + 1) if code.ndim == 1 and code.size > widest else code
+        holds: Bools = members.take(np.minimum(each, size[some]) + first[some])
+        return holds if each is code else holds.take(code, axis=1)  # fewer codes than rows: each asked once
 
     def _codes_of(self, answers: Bools) -> Bytes:
         """Put the answers together: the code of each unit (row) for each row of X (column)."""
