@@ -152,6 +152,23 @@ def test_types_that_say_the_same(tmp_path):
     assert found.tolist() == [[3, 3, 4.5]]
 
 
+def test_columns_of_which_all_is_missing(tmp_path):
+    """As pandas writes them: without a type of their own."""
+    names = {"value": pa.array([2.5]), "content": pa.array(["/a"])}
+    whole = log([7], **names)
+    features = (*SUM, EventFeature("count", "call", content="/a"))
+    columns = EventColumns(value="value", content="content")
+    for i, gone in enumerate((["value", "content"], ["lead_id"], ["occurred_at"], ["event_type"])):
+        part = whole
+        for name in gone:
+            part = part.set_column(part.column_names.index(name), name, pa.nulls(1))
+        pq.write_table(part, tmp_path / f"{i}.parquet")
+    pq.write_table(whole, tmp_path / "whole.parquet")
+    found, report = aggregate_parquet(features, tmp_path, [7], NOW, columns=columns)
+    assert found.tolist() == [[2, 2, 2.5, 1]]
+    assert (report.without_lead, report.without_time, report.without_type) == (1, 1, 1)
+
+
 def test_broken_and_absent_files(tmp_path):
     with pytest.raises(DataError, match="nothing at"):
         aggregate_parquet(COUNT, tmp_path / "none", [7], NOW)

@@ -256,6 +256,8 @@ def _checked(paths: list[Path], columns: dict[str, str]) -> _Files:
                 expected = f"a column {shown(column)!r} in {name}"
                 raise DataError(explain(expected, found or "none", "correct the name, or leave the file out"))
             kind = schema.field(column).type
+            if pa.types.is_null(kind):  # all of it is missing, which fits any type
+                continue
             first, before = types.setdefault(column, (name, kind))
             if _sort(kind) != _sort(before):
                 expected = f"{before} in column {shown(column)!r} of {name}, as in {first}"
