@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leadscore import bundle as bundles
 from leadscore.bundle import Bundle
+from leadscore.data.contract import CLOSING
 from leadscore.data.identity import merge_duplicates
 from leadscore.data.records import ShortWay
 from leadscore.data.tables import Events, Finding, Tables, read_tables
@@ -20,7 +21,7 @@ from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain.card import Explanation, driver_families, explanations
 from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
 from leadscore.features.single import Reading, reading_of
-from leadscore.features.snapshot import Snapshot, snapshot
+from leadscore.features.snapshot import Snapshot, earliest, snapshot
 from leadscore.models.matrix import Floats
 from leadscore.policy.ledger import in_force
 from leadscore.policy.policy import Policy, stage_reasons, stages
@@ -106,6 +107,7 @@ class LeadModel:
         DataFrame of shape (n, 6)
             lead_id, probability, score, stage, fit, engagement: one row a lead, in the order given. Leads
             that are one person, where the project says so, share the person's score.
+            Leads that an event log knows to be closed by then are left out.
             ``frame.attrs["findings"]`` says in sentences which rows were left out or mended.
 
         Raises
@@ -224,11 +226,11 @@ class LeadModel:
         contract, features = self.bundle.contract, self.bundle.features
         tables = read_tables(contract, leads, events, history=history, training=False)
         if contract.identity is None or len(tables.lead_id) < 2:
-            rows = snapshot(tables, features, when)
-            return rows, _found(tables.findings, len(tables.lead_id) - len(rows), tables.events, when)
+            rows = _open(snapshot(tables, features, when), tables, when)
+            return rows, _found(tables.findings, tables.events, when, _absent(tables, rows))
         people, report = merge_duplicates(tables, contract.identity, before=when)
         rows = _each(snapshot(people, features, when), tables, report.row)
-        return rows, _found(people.findings, len(tables.lead_id) - len(rows), tables.events, when)
+        return rows, _found(people.findings, tables.events, when, _absent(tables, rows))
 
     def _quickly(self, leads: Any, events: Any, when: int | None) -> tuple[Snapshot, list[str]] | None:
         """Read one lead from plain values without a table in between; None: it must go the long way."""
@@ -237,7 +239,7 @@ class LeadModel:
         way, reading = self._short_way
         one = way.read(leads[0], events)
         row = None if one is None else reading.row(one, when)
-        return None if one is None or row is None else (row, _found((), 0, one.events, when))
+        return None if one is None or row is None else (row, _found((), one.events, when, {}))
 
     @cached_property
     def _short_way(self) -> tuple[ShortWay, Reading] | None:
@@ -355,13 +357,28 @@ def _each(rows: Snapshot, tables: Tables, row: NDArray[np.int64]) -> Snapshot:
     return replace(rows.take(place[seen]), lead_id=tables.lead_id[seen], position=tables.position[seen])
 
 
-def _found(findings: Sequence[Finding], late: int, events: Events | None, when: int | None) -> list[str]:
-    """Say what became of rows, and of leads and events that lie ahead of the moment."""
+def _open(rows: Snapshot, tables: Tables, when: int | None) -> Snapshot:
+    """Leave out leads that a log knows to be closed by then: no model has learned from such."""
+    if tables.outcomes is None or when is None:
+        return rows
+    closed = earliest(tables.outcomes, CLOSING, len(tables.lead_id)) < when
+    return rows.take(np.flatnonzero(~np.isin(rows.position, tables.position[closed])))
+
+
+def _absent(tables: Tables, rows: Snapshot) -> dict[str, int]:
+    closed = "" if tables.outcomes is None else ", or closed before it"
+    return {f"leads: created at or after the moment{closed}": len(tables.lead_id) - len(rows)}
+
+
+def _found(
+    findings: Sequence[Finding], events: Events | None, when: int | None, absent: Mapping[str, int]
+) -> list[str]:
+    """Say what became of rows, of leads that are not there, and of events that lie ahead of the moment."""
     unseen = 0
     if events is not None and when is not None:
         known_at = events.at if events.known_at is None else events.known_at
         unseen = int(((events.at >= when) | (known_at > when)).sum())
-    counts = {"leads: created at or after the moment": late, "events: later than the moment": unseen}
+    counts = {**absent, "events: later than the moment": unseen}
     return [
         *map(str, findings),
         *(f"{what}: {n:,} {'row' if n == 1 else 'rows'} left out" for what, n in counts.items() if n),

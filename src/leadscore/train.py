@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from leadscore.bundle import Bundle
+from leadscore.data.contract import CLOSING
 from leadscore.data.history import leads_as_of
 from leadscore.data.identity import Merge, duplicate_groups, merge_duplicates
 from leadscore.data.tables import Tables, read_tables
@@ -35,7 +36,6 @@ from leadscore.simulate import simulate
 Progress = Callable[[str], None]
 DAY = 86_400_000_000  # microseconds
 _GRAVEST_FIRST = ("block", "suspect", "ok")
-_CLOSING = ("won", "lost", "disqualified")
 
 
 def _silent(_: str) -> None:
@@ -194,7 +194,7 @@ def _as_seen(project: Project, tables: Tables) -> Tables:
         return tables
     moment = tables.created_at + round(max(project.ages) * DAY)
     if tables.outcomes is not None:
-        moment = np.minimum(moment, earliest(tables.outcomes, _CLOSING, len(moment)))
+        moment = np.minimum(moment, earliest(tables.outcomes, CLOSING, len(moment)))
     return replace(tables, leads=leads_as_of(tables, moment))
 
 
@@ -275,7 +275,7 @@ def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDAr
     closed = np.zeros(len(y), dtype=bool)
     stage = np.array(outcomes.stages, dtype=object)[outcomes.stage]
     y[outcomes.lead[stage == "won"]] = 1
-    closed[outcomes.lead[np.isin(stage, _CLOSING)]] = True
+    closed[outcomes.lead[np.isin(stage, CLOSING)]] = True
     old = tables.created_at <= tables.end - (project.horizon + max(project.ages)) * DAY
     return y, old | closed
 

@@ -46,11 +46,10 @@ def test_an_event_that_comes_twice_counts_once_from_when_it_was_first_known(rows
     random.Random(seed).shuffle(events)
     found = read_tables(NUMBERED, [{"id": row} for row in range(3)], events, training=False).events
     expected = [row for row in rows if row[0] is None]
-    for number in ("a", "b"):
-        known = [(hour + delay, hour, lead) for no, lead, hour, delay in rows if no == number]
-        if known:
-            moment, hour, lead = min(known, key=lambda k: (max(k[0] * HOUR, k[1] * HOUR + 1), k[1:]))
-            expected.append((number, lead, hour, moment - hour))
+    for number, lead in {row[:2] for row in rows if row[0] is not None}:
+        known = [(hour + delay, hour) for no, whose, hour, delay in rows if (no, whose) == (number, lead)]
+        moment, hour = min(known, key=lambda k: (max(k[0] * HOUR, k[1] * HOUR + 1), k[1]))
+        expected.append((number, lead, hour, moment - hour))
     assert sorted(zip(found.lead, found.at, found.known_at, strict=True)) == sorted(
         (lead, START + hour * HOUR, START + (hour + delay) * HOUR) for _, lead, hour, delay in expected
     )

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 KINDS = ("number", "category", "time", "text")
 STAGES = ("won", "lost", "disqualified", "accepted", "handed_over")
+CLOSING = ("won", "lost", "disqualified")  # stages after which a lead is no longer open
 ROW_NUMBER = "(row number)"
 """Stands for the row's place in the table where a contract names a column: a table without ids or dates."""
 OTHER_TYPE = "(other)"

@@ -55,7 +55,7 @@ def read_events(
     if "event_id" in columns:
         worth = np.zeros(len(at)) if value is None else value
         _reject_repeats(
-            screen, columns["event_id"], np.maximum(known_at, at + 1), worth, lead, kind.codes, at
+            screen, columns["event_id"], lead, np.maximum(known_at, at + 1), worth, kind.codes, at
         )
     if value is not None:
         screen.mend(value < 0, f"{shown(columns['value'])!r} is below 0 and counts as it is")
@@ -98,15 +98,20 @@ def _tell_late(screen: Screen, name: str, delay: Ints) -> None:
         )
 
 
-def _reject_repeats(screen: Screen, name: str, from_when: Ints, *ties: np.ndarray[Any, Any]) -> None:
-    """Keep one row of each id: the first that counts, and of several the least, whatever their order."""
+def _reject_repeats(
+    screen: Screen, name: str, lead: Ints, from_when: Ints, *ties: np.ndarray[Any, Any]
+) -> None:
+    """Keep one row of each id that a lead has: the first that counts, and of several the least.
+
+    An id under two leads counts for both, so that nobody's events depend on who else is in the table.
+    """
     column = screen.given.optional(name, "events.event_id")
     number, _ = codes(ids(column, typed=screen.given.typed))
     rows = np.flatnonzero(screen.ok & (number >= 0))
     rows = rows[np.bincount(number[rows])[number[rows]] > 1] if len(rows) else rows
-    order = rows[np.lexsort([key[rows] for key in (*ties, from_when, number)])]
+    order = rows[np.lexsort([key[rows] for key in (*ties, from_when, number, lead)])]
     again = np.zeros(len(screen.ok), bool)
-    again[order[1:]] = np.diff(number[order]) == 0
+    again[order[1:]] = (np.diff(number[order]) == 0) & (np.diff(lead[order]) == 0)
     screen.reject(again, f"{shown(name)!r} is that of an event known before")
 
 

@@ -10,11 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leadscore.data.columns import Mask, codes, mask, texts
-from leadscore.data.contract import Changes, Events, Finding, Floats, Identity, Ints, Outcomes, Tables
+from leadscore.data.contract import (
+    CLOSING,
+    Changes,
+    Events,
+    Finding,
+    Floats,
+    Identity,
+    Ints,
+    Outcomes,
+    Tables,
+)
 from leadscore.errors import DataError, explain, nearest, shown
 
 _NEVER = np.iinfo(np.int64).max
-_CLOSING = ("won", "lost", "disqualified")
 _MOST_SHARED = 10
 """An address or number of more leads than this is a mailbox or switchboard, and nobody's own."""
 _DOTLESS = ("gmail.com", "googlemail.com")
@@ -360,7 +369,7 @@ def _events_of(events: Events, same: _Same, row: Ints) -> Events:
 
 def _outcomes_of(outcomes: Outcomes, row: Ints, into: Ints) -> Outcomes:
     """Close a person when the last of the leads is; what ended only one of them is left out."""
-    closes = np.isin(np.array(outcomes.stages, object), _CLOSING)[outcomes.stage]
+    closes = np.isin(np.array(outcomes.stages, object), CLOSING)[outcomes.stage]
     closed = np.full(len(into), _NEVER)
     np.minimum.at(closed, outcomes.lead[closes], outcomes.at[closes])
     last = np.full(int(row.max()) + 1, -_NEVER)

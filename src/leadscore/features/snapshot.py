@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leadscore.data.contract import Events, Floats, Ints, Outcomes, Tables
+from leadscore.data.contract import CLOSING, Events, Floats, Ints, Outcomes, Tables
 from leadscore.errors import DataError, UsageError, explain
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import EventFeature, Feature
@@ -18,7 +18,6 @@ from leadscore.features.plan import DAY, plan_of
 
 Bools: TypeAlias = NDArray[np.bool_]
 
-_CLOSING = ("won", "lost", "disqualified")
 _NEVER = np.iinfo(np.int64).max
 NO_EVENTS = Events(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), ())
 
@@ -225,7 +224,7 @@ def _at_ages(
     if horizon is None or not horizon > 0 or not ages or not min(ages) > 0:
         do = "set both, as ages 1d, 7d and horizon 30d"
         raise UsageError(explain("ages and a horizon above 0", f"ages {list(ages)}, horizon {horizon}", do))
-    closed = earliest(tables.outcomes, _CLOSING, len(tables.lead_id))
+    closed = earliest(tables.outcomes, CLOSING, len(tables.lead_id))
     won = earliest(tables.outcomes, ("won",), len(tables.lead_id))
     leads: list[Ints] = []
     moments: list[Ints] = []
