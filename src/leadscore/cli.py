@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import leadscore
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
 
 if TYPE_CHECKING:
@@ -93,6 +94,17 @@ def _wrong_words(error: Exception) -> int:
         line = shown(" ".join(words.replace("Value error, ", "").split()), 500).rstrip(".")
         print(f"leadscore: {line}; see {path} --help", file=sys.stderr)
     return 2
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what is refused.")] = False,  # noqa: ARG001
+) -> None:
+    """Train, compare, serve and explain lead scores, and choose their thresholds."""
+    if version:
+        print(f"leadscore {leadscore.__version__}")
+        raise typer.Exit
 
 
 @app.command()

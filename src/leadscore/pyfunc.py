@@ -1,6 +1,5 @@
 """The code that MLflow runs to serve a logged model; it only calls `leadscore.predict`."""
 
-
 import mlflow
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
