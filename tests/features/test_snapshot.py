@@ -21,7 +21,7 @@ from leadscore.features.kernel import aggregate
 from leadscore.features.plan import DAY, plan_of
 from leadscore.features.snapshot import snapshot, training_snapshot
 
-LOANS = Path("/work/shared/data/loan_applications_events_2011.csv.gz")
+LOANS = Path(__file__).parents[3] / "shared" / "data" / "loan_applications_events_2011.csv.gz"
 START = 1_600_000_000_000_000
 FEATURES = (
     EventFeature("count", "visit"),

@@ -1,5 +1,6 @@
 """The scikit-learn classifiers for point tables and logistic models, and what all classifiers share."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeAlias, TypeGuard
@@ -47,10 +48,11 @@ class ServedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     served_: Scorer
     calibration_: Sigmoid
 
+    @abstractmethod
     def _learn(
         self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
     ) -> tuple[Scorer, Sigmoid]:
-        raise NotImplementedError
+        """Fit the served form and its calibration; y is 1 for a win, else 0."""
 
     def fit(self, X: Table, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Fit the scorer and its calibration.
