@@ -313,12 +313,18 @@ def _fit_predict(named_model: Mapping[str, Any], data: _Data, fold: Fold) -> Flo
 
 
 def _cells(values: Mapping[_Key, Floats], drawn: Mapping[_Key, Floats], baseline: str) -> dict[_Key, Floats]:
-    """Put value, interval, difference and its paired interval (rows, as _NUMBERS) beside each other."""
+    """Put value, interval, difference and its paired interval (rows, as _NUMBERS) beside each other.
+
+    Noise only ever makes a calibration error larger, so that its draws may all lie above it: an interval is
+    widened to hold the value that it is of.
+    """
+    ends = {key: interval(own) for key, own in drawn.items()}
     return {
         (part, model): np.stack(
             [
                 value,
-                *interval(drawn[part, model]),
+                np.fmin(ends[part, model][0], value),
+                np.fmax(ends[part, model][1], value),
                 value - values[part, baseline],
                 *interval(drawn[part, model] - drawn[part, baseline]),
             ]
