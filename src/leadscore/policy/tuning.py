@@ -209,15 +209,8 @@ def by_capacity(backtest: Backtest, per_week: float, **options: Unpack[MoneyOpti
     if not 0 < per_week < n / weeks:
         expected = f"a capacity above 0 and below the {n / weeks:,.6g} leads there are{_a_week(backtest)}"
         raise UsageError(explain(expected, shown(per_week), "choose one in between"))
-    most = per_week * weeks
-    lines, volume, _ = _curve(backtest.probability, backtest.y)
-    if volume[0] > most:
-        found = f"{volume[0]:,} leads level at the top and room for {most:,.6g}"
-        raise UsageError(explain("a capacity that the scores can fill", found, "raise the capacity"))
-    chosen = int(np.searchsorted(volume, most, side="right")) - 1
-    return tuned(
-        backtest, _line(lines, chosen), f"at most {per_week:,.6g} MQLs{_a_week(backtest)}", **options
-    )
+    line = _line_for(backtest, per_week * weeks, "capacity")
+    return tuned(backtest, line, f"at most {per_week:,.6g} MQLs{_a_week(backtest)}", **options)
 
 
 def by_share(backtest: Backtest, share: float, **options: Unpack[MoneyOptions]) -> Tuning:
@@ -235,13 +228,8 @@ def by_share(backtest: Backtest, share: float, **options: Unpack[MoneyOptions]) 
     """
     if not 0 < share < 1:
         raise UsageError(explain("a share between 0 and 1", shown(share), "write 0.2 for 20 %"))
-    most = share * len(backtest.y)
-    lines, volume, _ = _curve(backtest.probability, backtest.y)
-    if volume[0] > most:
-        found = f"{volume[0]:,} leads level at the top and room for {most:,.6g}"
-        raise UsageError(explain("a share that the scores can fill", found, "raise the share"))
-    chosen = int(np.searchsorted(volume, most, side="right")) - 1
-    return tuned(backtest, _line(lines, chosen), f"at most {percent(share)} of the leads", **options)
+    line = _line_for(backtest, share * len(backtest.y), "share")
+    return tuned(backtest, line, f"at most {percent(share)} of the leads", **options)
 
 
 def by_precision(backtest: Backtest, floor: float, **options: Unpack[MoneyOptions]) -> Tuning:
@@ -401,6 +389,15 @@ def _curve(values: Floats, y: Bools) -> tuple[Floats, NDArray[np.int64], NDArray
     ordered = values[order]
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     return ordered[last], last + 1, np.cumsum(y[order])[last]
+
+
+def _line_for(backtest: Backtest, most: float, what: str) -> float:
+    """Give the lowest line that no more than so many leads reach."""
+    lines, volume, _ = _curve(backtest.probability, backtest.y)
+    if volume[0] > most:
+        found = f"{volume[0]:,} leads level at the top and room for {most:,.6g}"
+        raise UsageError(explain(f"a {what} that the scores can fill", found, f"raise the {what}"))
+    return _line(lines, int(np.searchsorted(volume, most, side="right")) - 1)
 
 
 def _line(lines: Floats, chosen: int) -> float:
