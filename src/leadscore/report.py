@@ -69,7 +69,7 @@ def html(trained: Trained) -> str:
 
 
 def overall_drivers(trained: Trained, most: int = MOST_DRIVERS) -> list[tuple[str, str, float]]:
-    """Rank what moves scores: the mean size of each concept's points over leads.
+    """Rank what moves scores: the mean size of each concept's points over the training leads.
 
     Returns
     -------
