@@ -211,7 +211,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(*words: object) -> Done:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["leadscore", *map(str, words)])
-        monkeypatch.setattr(cli, "datetime", Clock)
+        monkeypatch.setattr("leadscore.cli.show.datetime", Clock)
         code = 0
         try:
             cli.main()

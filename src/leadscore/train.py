@@ -10,32 +10,28 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from leadscore.bundle import Bundle
-from leadscore.data.contract import CLOSING
-from leadscore.data.history import leads_as_of
-from leadscore.data.identity import Merge, duplicate_groups, merge_duplicates
-from leadscore.data.tables import Tables, read_tables
-from leadscore.errors import DataError, LeakageError, UsageError, explain, nearest, shown
+from leadscore.checking import DAY, as_seen, check, read, refuse_leaks, too_young
+from leadscore.data.identity import duplicate_groups
+from leadscore.data.tables import Tables
+from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.evaluation.compare import Comparison, compare
-from leadscore.evaluation.leakage import FieldAudit, audit
+from leadscore.evaluation.leakage import FieldAudit
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
 from leadscore.features.declare import EventFeature, Feature
 from leadscore.features.defaults import declare
-from leadscore.features.snapshot import Snapshot, earliest, training_snapshot
+from leadscore.features.snapshot import Snapshot, training_snapshot
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import Scale
 from leadscore.models.estimators import LogisticScorer, PointsClassifier
 from leadscore.models.matrix import Column, columns_of, to_matrix
 from leadscore.policy.policy import Policy
 from leadscore.policy.tuning import Backtest, Tuning, by_capacity, by_share
-from leadscore.project import Files, Project
-from leadscore.simulate import simulate
+from leadscore.project import Project
 
 Progress = Callable[[str], None]
-DAY = 86_400_000_000  # microseconds
-_GRAVEST_FIRST = ("block", "suspect", "ok")
 
 
 def _silent(_: str) -> None:
@@ -119,7 +115,7 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     refuse_leaks(project, audits)
     progress("Building features as of each snapshot")
     features = declare(
-        _as_seen(project, tables),
+        as_seen(project, tables),
         exclude=set(project.exclude),
         roles=project.roles,
         extra=project.asked,
@@ -132,80 +128,6 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
     _refuse_unreadable_rules(project, columns_of(rows.X))
     return Prepared(project, tables, audits, features, *_learnable(rows))
-
-
-def read(project: Project) -> Tables:
-    """Read a project's tables, outcomes included, and refuse fields in the config that are not in them."""
-    return read_people(project)[0]
-
-
-def read_people(project: Project) -> tuple[Tables, tuple[Merge, ...]]:
-    """Read as `read` does, and tell which leads count as part of another where the project makes them one."""
-    tables = _tables(project)
-    merges: tuple[Merge, ...] = ()
-    contract = project.contract
-    if contract.identity is not None:
-        tables, report = merge_duplicates(tables, contract.identity)
-        merges = report.merges
-    places = ("lead_id", "created_at", "order_by", "target", "visitor_id")
-    columns = [getattr(contract, place) for place in places]
-    known = [*tables.kinds, *contract.ignore, *(column for column in columns if column is not None)]
-    named = {"exclude": project.exclude, "allow": project.allow, "families": project.roles.families}
-    for section, fields in named.items():
-        for name in fields:
-            if name not in known:
-                found = f"{shown(name)!r}{nearest(name, known)}"
-                raise DataError(
-                    explain(f"fields of the leads under {section}", found, "correct or remove it")
-                )
-    return tables, merges
-
-
-def _tables(project: Project) -> Tables:
-    if isinstance(project.source, Files):
-        source = project.source
-        leads = source.events if project.contract.event_log else source.leads
-        events = None if project.contract.event_log else source.events
-        return read_tables(project.contract, leads, events, source.outcomes, source.history, training=True)
-    world = simulate(project.source.leads, seed=project.source.seed)
-    return read_tables(project.contract, world.leads, world.events, world.outcomes, training=True)
-
-
-def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
-    """Audit every field of the leads table, those that the config excludes too."""
-    y, known = _known_outcome(project, tables)
-    if not known.any():
-        raise _young(project.horizon)
-    if len(np.unique(y[known])) < 2:
-        raise DataError(
-            explain("leads that converted and leads that did not", "one class only", "give the table both")
-        )
-    fields = _as_seen(project, tables).leads.to_pandas()[known].reset_index(drop=True)
-    group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
-    order = tables.order if tables.created_at is None else tables.created_at
-    order = None if order is None else order[known]
-    audits = audit(fields, y[known], group=group[known], order=order, seed=project.seed)
-    return tuple(sorted(audits, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict)))
-
-
-def _as_seen(project: Project, tables: Tables) -> Tables:
-    """Give attributes with a history as of the last moment that each lead is looked at while open."""
-    if not tables.history or tables.created_at is None:
-        return tables
-    moment = tables.created_at + round(max(project.ages) * DAY)
-    if tables.outcomes is not None:
-        moment = np.minimum(moment, earliest(tables.outcomes, CLOSING, len(moment)))
-    return replace(tables, leads=leads_as_of(tables, moment))
-
-
-def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
-    """Stop where a field knows the outcome, until the config excludes it or allows it with a reason."""
-    handled = {*project.exclude, *project.allow}
-    leaks = [entry for entry in audits if entry.verdict == "block" and entry.field not in handled]
-    if leaks:
-        fields = "; ".join(f"{shown(leak.field)!r} ({'; '.join(leak.evidence[:2])})" for leak in leaks)
-        do = "list each in the config under exclude or, with a reason, under allow"
-        raise LeakageError(explain("fields known before the outcome", fields, do))
 
 
 def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Comparison:
@@ -263,23 +185,6 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     )
 
 
-def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give each lead's outcome as of the end of the data, and whether it has had the time to show."""
-    if tables.target is not None:
-        return tables.target, ~np.isnan(tables.target)
-    outcomes = tables.outcomes
-    if outcomes is None or tables.created_at is None or tables.end is None or project.horizon is None:
-        do = "name a target under leads, or an outcomes table with created_at"
-        raise DataError(explain("outcomes to learn from", "none", do))
-    y = np.zeros(len(tables.lead_id))
-    closed = np.zeros(len(y), dtype=bool)
-    stage = np.array(outcomes.stages, dtype=object)[outcomes.stage]
-    y[outcomes.lead[stage == "won"]] = 1
-    closed[outcomes.lead[np.isin(stage, CLOSING)]] = True
-    old = tables.created_at <= tables.end - (project.horizon + max(project.ages)) * DAY
-    return y, old | closed
-
-
 def _refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> None:
     """Refuse a rule whose field is not there or of another kind, before anything is fitted."""
     nobody = np.empty((0, len(columns)))
@@ -297,7 +202,7 @@ def _learnable(rows: Snapshot) -> tuple[Snapshot, NDArray[np.int8]]:
     if rows.mature is not None:
         rows = rows.take(np.flatnonzero(rows.mature))
     if not len(rows.X):
-        raise _young(rows.horizon)
+        raise too_young(rows.horizon)
     y = np.zeros(0, np.int8) if rows.y is None else rows.y
     if len(np.unique(y)) < 2:
         found = f"{int(y.sum()):,} of {len(y):,} rows that converted"
@@ -317,13 +222,6 @@ def _refuse_capacity(prepared: Prepared) -> None:
         leads = f"{most:,.3g} leads there are{'' if data.as_of is None else ' a week'}"
         do = "lower it, or set policy.share in its place"
         raise UsageError(explain(f"a capacity below the {leads}", f"{capacity:g}", do))
-
-
-def _young(horizon: float | None) -> DataError:
-    if horizon is None:
-        return DataError(explain("leads whose outcome is known", "none", "fill in the target"))
-    do = "shorten the horizon or give more history"
-    return DataError(explain(f"leads older than the horizon of {horizon:g} days", "none that is mature", do))
 
 
 def folds(prepared: Prepared) -> tuple[Fold, ...]:

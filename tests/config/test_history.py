@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from leadscore import config, train
+from leadscore import checking, config
 from leadscore.data.tables import Contract, HistoryColumns, Identity
 from leadscore.errors import ConfigError
 
@@ -86,21 +86,21 @@ def test_what_does_not_fit_together_is_refused(folder: Path, changes: dict[str, 
 
 def test_a_field_with_a_history_is_no_leak_and_one_without_is(folder: Path) -> None:
     def verdict(project: Any) -> str:
-        tables = train.read(project)
-        return {audit.field: audit.verdict for audit in train.check(project, tables)}["status"]
+        tables = checking.read(project)
+        return {audit.field: audit.verdict for audit in checking.check(project, tables)}["status"]
 
     assert verdict(read(folder)) == "ok"
     assert verdict(read(folder, history=None)) == "block"
 
 
 def test_training_makes_one_lead_of_a_person(folder: Path) -> None:
-    tables = train.read(read(folder, identity={"merge": True}))
+    tables = checking.read(read(folder, identity={"merge": True}))
     assert len(tables.lead_id) == 398
     assert tables.lead_id[-2:].tolist() == [396, 397]
     assert any("count as one" in str(finding) for finding in tables.findings)
-    assert len(train.read(read(folder)).lead_id) == 400
+    assert len(checking.read(read(folder)).lead_id) == 400
     apart = read(folder, identity={"merge": True, "keep_apart": [[0, 398]]})
-    assert len(train.read(apart).lead_id) == 399
+    assert len(checking.read(apart).lead_id) == 399
 
 
 def test_the_check_lists_who_is_one_lead_and_why(folder: Path, run: Callable[..., Any]) -> None:

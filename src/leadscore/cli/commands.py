@@ -1,0 +1,291 @@
+"""The commands, and how their errors reach a person."""
+
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+import leadscore
+from leadscore.cli import show
+from leadscore.cli.options import AsOf, Config, Events, History, Json, Leads, Model, NoMlflow
+from leadscore.cli.threshold import threshold
+from leadscore.errors import LeadScoreError, UsageError, explain, shown
+
+if TYPE_CHECKING:
+    from leadscore.evaluation.leakage import FieldAudit
+    from leadscore.project import Project
+    from leadscore.train import Trained
+
+app = typer.Typer(
+    name="leadscore",
+    help="Train, compare, serve and explain lead scores, and choose their thresholds.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(threshold, name="threshold")
+
+# Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
+_WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])
+
+
+class Format(StrEnum):
+    """How an explanation is written."""
+
+    text = "text"
+    json = "json"
+    html = "html"
+
+
+def main() -> None:
+    """Run the command line: one line for what is refused, a traceback only with --debug."""
+    debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        code = app(args=arguments, prog_name="leadscore", standalone_mode=False)
+    except _WrongWords as error:
+        sys.exit(_wrong_words(error))
+    except LeadScoreError as error:
+        if debug:
+            raise
+        print(f"leadscore: {shown(error, 2000)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        found = f"{type(error).__name__}: {shown(error, 300)}"
+        print(f"leadscore: stopped by an unexpected {found}; --debug shows where", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _wrong_words(error: Exception) -> int:
+    """Say in one line which word on the command line is wrong; without any word, print the help."""
+    words = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if "--help" in words or not words:
+        print(words)
+    else:
+        path = "leadscore" if context is None else context.command_path
+        line = shown(" ".join(words.replace("Value error, ", "").split()), 500).rstrip(".")
+        print(f"leadscore: {line}; see {path} --help", file=sys.stderr)
+    return 2
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what is refused.")] = False,  # noqa: ARG001
+) -> None:
+    """Train, compare, serve and explain lead scores, and choose their thresholds."""
+    if version:
+        print(f"leadscore {leadscore.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def check(config: Config, json_file: Json = None) -> None:
+    """Check the tables against the contract, and every field for leaks."""
+    from leadscore import checking
+    from leadscore import config as configs
+
+    show.require_place(json_file)
+    project = configs.read(config)
+    tables, merges = checking.read_people(project)
+    audits = checking.check(project, tables)
+    show.findings(tables.findings)
+    handled = dict.fromkeys(project.allow, "allowed") | dict.fromkeys(project.exclude, "excluded")
+    rows = [
+        (
+            audit.field,
+            audit.verdict,
+            handled.get(audit.field, ""),
+            audit.evidence[0] if audit.evidence else "",
+        )
+        for audit in audits
+    ]
+    show.table(f"{len(audits)} fields of {project.name}", ("field", "verdict", "config", "evidence"), rows)
+    if json_file is not None:
+        merged = {} if project.contract.identity is None else {"merged": [asdict(merge) for merge in merges]}
+        show.write_json(json_file, {"fields": [_audit_dict(audit) for audit in audits], **merged})
+    checking.refuse_leaks(project, audits)
+    print("Nothing blocks training.")
+
+
+@app.command()
+def train(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="The model directory to write.")],
+    json_file: Json = None,
+    no_mlflow: NoMlflow = False,
+) -> None:
+    """Audit, look at leads as they were, compare, choose, fit and save."""
+    from leadscore import config as configs
+
+    _train(configs.read(config), out, json_file, mlflow=not no_mlflow)
+
+
+@app.command()
+def compare(config: Config, json_file: Json = None, no_mlflow: NoMlflow = False) -> None:
+    """Compare the models with the hand-built points, and keep none of them."""
+    from leadscore import config as configs
+    from leadscore import tracking
+    from leadscore import train as training
+
+    show.require_place(json_file)
+    project = configs.read(config)
+    if not no_mlflow:
+        tracking.require_store(project.name)
+    prepared = training.prepare(project, progress=show.progress)
+    comparison = training.compare_models(prepared, progress=show.progress)
+    show.findings(prepared.tables.findings)
+    show.comparison(comparison)
+    if json_file is not None:
+        show.write_json(json_file, comparison.to_dict())
+    if not no_mlflow:
+        parameters = training.parameters(prepared)
+        print("MLflow  run", tracking.log_run(comparison, experiment=project.name, parameters=parameters))
+
+
+@app.command()
+def score(
+    model: Model,
+    leads: Leads,
+    out: Annotated[Path, typer.Option(help="Where the scores go: .csv or .parquet.")],
+    events: Events = None,
+    history: History = None,
+    as_of: AsOf = None,
+) -> None:
+    """Score a table of leads."""
+    from leadscore.files import require_table_name, write_table
+    from leadscore.predict import load
+
+    show.require_place(require_table_name(out), model, leads, events, history)
+    loaded = load(model)
+    frame = loaded.score(leads, events, show.moment(as_of, loaded), history=history)
+    show.findings(frame.attrs["findings"])
+    print(f"{len(frame):,} leads scored: {write_table(frame, out)}")
+
+
+@app.command("explain")
+def explain_lead(
+    model: Model,
+    leads: Leads,
+    lead: Annotated[str, typer.Option(help="The id of the lead.", metavar="ID")],
+    events: Events = None,
+    history: History = None,
+    as_of: AsOf = None,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.text,
+    out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
+) -> None:
+    """Explain one lead's score: reasons in points that add up to it."""
+    from leadscore.files import replace_file
+    from leadscore.predict import load
+
+    show.require_place(out, model, leads, events, history)
+    loaded = load(model)
+    moment = show.moment(as_of, loaded)
+    why = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
+    text = {
+        Format.text: why.text,
+        Format.json: lambda: json.dumps(why.to_dict(), indent=2, ensure_ascii=False),
+        Format.html: why.html,
+    }[form]()
+    if out is None:
+        print(text)
+    else:
+        print(replace_file(out, f"{text}\n".encode()))
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder for the tables, as Parquet.")],
+    leads: Annotated[int, typer.Option(help="How many.", min=100)] = 20_000,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+) -> None:
+    """Simulate a company's leads, events and outcomes, whose truth is known."""
+    from leadscore.simulate import simulate as run
+
+    show.require_place(out / "leads.parquet")
+    world = run(leads, seed=seed)
+    world.write(out)
+    print(
+        f"{len(world.leads):,} leads, {len(world.events):,} events, {len(world.outcomes):,} outcomes: {out}"
+    )
+
+
+@app.command()
+def demo(config: Config, out: Annotated[Path, typer.Option(help="The model directory to write.")]) -> None:
+    """Train on a simulated world, then score, explain and tune: the whole path in one go."""
+    from leadscore import bundle
+    from leadscore import config as configs
+    from leadscore.files import replace_file, write_table
+    from leadscore.predict import load
+    from leadscore.project import SimulatedWorld
+    from leadscore.simulate import simulate as run
+    from leadscore.train import tune
+
+    project = configs.read(config)
+    if not isinstance(project.source, SimulatedWorld):
+        raise UsageError(
+            explain("a config with a simulate section", "one with files", "use configs/demo.yaml")
+        )
+    bundle.require_place(out)
+    show.progress("Simulating a world of leads whose truth is known")
+    world = run(project.source.leads, seed=project.source.seed)
+    folder = out.with_name(f"{out.name}.world")
+    world.write(folder)
+    trained = _train(project, out, None, mlflow=False)
+    model = load(out)
+    leads, events = world.leads.filter(world.truth.closed_at >= world.end), folder / "events.parquet"
+    frame = model.score(leads, events, world.end)
+    best = str(frame["lead_id"].iloc[int(frame["score"].argmax())])
+    why = model.explain(leads, events, world.end, lead_id=best)[0]
+    print(f"\nThe best of {len(frame):,} leads that are open at the end of the data:\n\n{why.text()}\n")
+    show.tuning(tune(project, trained.bundle.backtest))
+    print(f"\nScores   {write_table(frame, folder / 'scores.csv')}")
+    print(f"Card     {replace_file(out.with_name(f'{out.name}.card.html'), why.html().encode())}")
+    print(f"Report   {_report_of(out)}\nModel    {out}")
+
+
+def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: bool) -> "Trained":
+    from leadscore import bundle, report, tracking
+    from leadscore import train as training
+    from leadscore.policy import ledger
+
+    bundle.require_place(out)
+    show.require_place(json_file, out)
+    show.require_place(_report_of(out))
+    if mlflow:
+        tracking.require_store(project.name)
+    trained = training.train(project, progress=show.progress)
+    folder = bundle.save(trained.bundle, out)
+    kept = ledger.set_aside(folder)
+    page = report.write(trained, _report_of(out))
+    show.findings(trained.prepared.tables.findings)
+    if kept is not None:
+        what = "the thresholds published for the model that was here are kept in"
+        print(f"note: {what} {kept}; this model's own are in force", file=sys.stderr)
+    show.comparison(trained.comparison)
+    if json_file is not None:
+        show.write_json(json_file, trained.comparison.to_dict())
+    print(f"Report   {page}\nModel    {folder}\nDigest   {bundle.digest(folder)}")
+    if mlflow:
+        parameters = training.parameters(trained.prepared)
+        run = tracking.log_run(
+            trained.comparison, experiment=project.name, parameters=parameters, folder=folder
+        )
+        print(f"MLflow   run {run}")
+    return trained
+
+
+def _report_of(model: Path) -> Path:
+    return model.with_name(f"{model.name}.report.html")
+
+
+def _audit_dict(audit: "FieldAudit") -> dict[str, Any]:
+    return {"field": audit.field, "verdict": audit.verdict, "evidence": list(audit.evidence)}

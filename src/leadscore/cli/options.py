@@ -1,0 +1,18 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The project's YAML file.")]
+Model = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
+Leads = Annotated[Path, typer.Argument(metavar="LEADS", help="The leads as the config describes them.")]
+Events = Annotated[Path | None, typer.Option(help="The events of these leads.")]
+History = Annotated[Path | None, typer.Option(help="How the attributes of these leads changed.")]
+AsOf = Annotated[str | None, typer.Option(help="The moment of the score; now, if not given.", metavar="TIME")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison or audit as JSON.")]
+NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep no record in MLflow.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+Author = Annotated[str | None, typer.Option(help="Who; the login name, if not given.")]
+Expect = Annotated[int | None, typer.Option(help="Refuse unless this revision is in force.")]
