@@ -16,7 +16,7 @@ $(SPARK): requirements-spark.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 	@touch $(SPARK)
 
-.PHONY: setup spark demo test lint types docs bench lock help
+.PHONY: setup spark demo test lint types docs bench bench-accuracy lock help
 setup: $(READY)  ## make the virtual environment from requirements.lock
 
 spark: $(SPARK)  ## add PySpark (large; needs Java 17 or later), so that its tests run too
@@ -41,9 +41,12 @@ bench: $(READY)  ## speed beside peers in the same run, printed and written to d
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/explain.py
 
+bench-accuracy: $(READY)  ## models beside what others do on unseen leads, printed and written to docs/accuracy.md
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy
+
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
 	echo 'pyspark>=4.0' | uv pip compile - --no-annotate --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements-spark.lock
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
