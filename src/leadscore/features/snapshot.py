@@ -19,6 +19,7 @@ from leadscore.features.plan import DAY, plan_of
 Bools: TypeAlias = NDArray[np.bool_]
 
 _NEVER = np.iinfo(np.int64).max
+_OPEN, _WON, _CLOSED = 0, 1, 2
 NO_EVENTS = Events(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), ())
 
 
@@ -50,6 +51,12 @@ class Snapshot:
         Days since the lead came in, where rows were taken at fixed ages.
     horizon : float or None
         Days.
+    days : float array or None
+        Days from `as_of` to the win; without one, to the close; of an open lead, to the end of the data.
+    ended : int8 array or None
+        0: still open at the end of the data, 1: won, 2: closed and not won.
+    seen : float array or None
+        Days from `as_of` to the end of the data: for so long it is known whether the lead was won.
     """
 
     features: tuple[Feature, ...]
@@ -64,6 +71,9 @@ class Snapshot:
     order: Floats | None
     age: Floats | None
     horizon: float | None
+    days: Floats | None = None
+    ended: NDArray[np.int8] | None = None
+    seen: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.lead_id)
@@ -151,7 +161,9 @@ def training_snapshot(
     """Take leads as they were at fixed ages, with what came of them; without a clock, each lead once.
 
     A lead is in the snapshot at every age at which it was still open: not won, lost or disqualified before.
-    The label is whether it is won at that moment or later, but before the horizon has passed.
+    The label is whether it is won at that moment or later, but before the horizon has passed. Beside it
+    stands what is known of each row, mature or not: when the lead was won or closed, and how long it was
+    seen.
 
     Parameters
     ----------
@@ -238,6 +250,8 @@ def _at_ages(
         parts.append(slice(start, start + len(open_then)))
     lead, as_of = np.concatenate(leads), np.concatenate(moments)
     known_at = as_of + round(horizon * DAY)
+    ended = np.where(won < _NEVER, _WON, np.where(closed < _NEVER, _CLOSED, _OPEN)).astype(np.int8)
+    until = np.choose(ended, (np.full(len(won), tables.end), won, closed))
     return Snapshot(
         features=tuple(features),
         matrix=_matrix(tables, features, lead, as_of, parts),
@@ -251,6 +265,9 @@ def _at_ages(
         order=as_of.astype(np.float64),
         age=np.repeat(np.asarray(ages, np.float64), [len(open_then) for open_then in leads]),
         horizon=float(horizon),
+        days=(until[lead] - as_of) / DAY,
+        ended=ended[lead],
+        seen=(tables.end - as_of) / DAY,
     )
 
 

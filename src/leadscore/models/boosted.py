@@ -1,16 +1,23 @@
-"""The boosted classifier: the only file that imports LightGBM."""
+"""The boosted classifiers: the only file that imports LightGBM."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias, cast
 
 import lightgbm
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 
-from leadscore.models.calibration import Sigmoid, fit_sigmoid
-from leadscore.models.estimators import ServedClassifier, inner_folds
+from leadscore.errors import DataError, UsageError, explain
+from leadscore.models.calibration import Sigmoid, fit_sigmoid, probability
+from leadscore.models.estimators import Fold, ServedClassifier, Table, inner_folds
 from leadscore.models.forest import Forest
-from leadscore.models.matrix import Column, Floats
+from leadscore.models.hazard import WEEK, HazardForest, log_odds_of, share_of
+from leadscore.models.matrix import Column, Floats, to_matrix
 from leadscore.models.scorer import Scorer
+
+Ints: TypeAlias = NDArray[np.int64]
 
 
 class BoostedScorer(ServedClassifier):
@@ -139,3 +146,428 @@ class BoostedScorer(ServedClassifier):
             "force_row_wise": True,
             "verbosity": -1,
         }
+
+
+class HazardScorer(BoostedScorer):
+    """Boosted hazards of a win, interval by interval, learned from mature and young leads alike.
+
+    The days up to the horizon are cut into intervals at quantiles of the delays to a win. A row is at risk
+    in each interval until it is won, as far as the data reach; trees learn the hazard of these row-intervals
+    from the columns and the interval together. A row that closes without a win stays at risk, and is not
+    won: that is the subdistribution hazard of Fine and Gray (1999), whose risk set is known exactly because
+    it is known how long each row would have been seen. So the chance within the horizon is the cumulative
+    incidence beside the competing close, and leads that are too young for the label bias nothing.
+
+    The number of trees is the one with the lowest out-of-fold log loss of the row-intervals, folds keeping
+    groups whole. The calibration has the largest likelihood of what has come, so far, of the rows held out:
+    a young row counts with the share of its chance that lies within what was seen of it. Without `days`
+    every row counts as seen for the whole horizon; there is one interval, and this is a `BoostedScorer`.
+
+    Parameters
+    ----------
+    horizon : float
+        Days within which a win is predicted.
+    intervals : int
+        How many intervals are wished for; a week is always an edge, and edges are whole days.
+    max_depth, num_leaves, learning_rate, l2, min_data_in_leaf, feature_fraction : optional
+        As for `BoostedScorer`; rows in a leaf are row-intervals.
+    max_trees, patience, folds, random_state, n_jobs : int
+        As for `BoostedScorer`.
+
+    Examples
+    --------
+    >>> X = np.repeat([[0.0], [1.0], [5.0], [6.0]], 50, axis=0)
+    >>> y = X[:, 0] > 3
+    >>> days, ended, seen = np.where(y, 3.0, 20.0), y.astype(int), np.full(len(y), 20.0)
+    >>> scorer = HazardScorer(horizon=10, max_trees=20).fit(X, y, days=days, ended=ended, seen=seen)
+    >>> scorer.predict([[0.5], [5.5]]).tolist()
+    [False, True]
+    >>> bool(scorer.predict_within([[5.5]], 2)[0] < scorer.predict_within([[5.5]], 7)[0])
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        horizon: float = 30.0,
+        intervals: int = 8,
+        max_depth: int = 4,
+        num_leaves: int = 15,
+        learning_rate: float = 0.05,
+        l2: float = 5.0,
+        min_data_in_leaf: int | None = None,
+        feature_fraction: float = 0.5,
+        max_trees: int = 600,
+        patience: int = 30,
+        folds: int = 5,
+        random_state: int = 0,
+        n_jobs: int = 1,
+    ) -> None:
+        super().__init__(
+            max_depth=max_depth,
+            num_leaves=num_leaves,
+            learning_rate=learning_rate,
+            l2=l2,
+            min_data_in_leaf=min_data_in_leaf,
+            feature_fraction=feature_fraction,
+            max_trees=max_trees,
+            patience=patience,
+            folds=folds,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        self.horizon = horizon
+        self.intervals = intervals
+
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        days: ArrayLike | None = None,
+        ended: ArrayLike | None = None,
+        seen: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the hazards and the calibration.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+            Numbers and pandas categories; NaN is missing. Young rows too.
+        y : array of shape (n,)
+            Two classes; the later one in sort order is a win within the horizon, seen so far.
+        groups : array of shape (n,), optional
+            Rows of one group stay on one side of the validation; one a lead.
+        days : array of shape (n,), optional
+            Until the win; without one, until the close; of an open row, until the end of the data.
+        ended : array of shape (n,), optional
+            0: still open, 1: won, 2: closed and not won.
+        seen : array of shape (n,), optional
+            Days until the end of the data.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        TargetError
+            y has one class only, or more than two.
+        DataError
+            A column holds neither numbers nor categories, or infinite numbers; days, ended, seen and y
+            contradict each other; no row was seen for the whole horizon.
+        UsageError
+            The horizon is not above 0, or only some of days, ended and seen are given.
+        """
+        if not 0 < self.horizon < np.inf:
+            raise UsageError(explain("a horizon above 0 days", f"{self.horizon}", "correct it"))
+        self._course = _course(days, ended, seen, self.horizon)
+        try:
+            return super().fit(X, y, groups)
+        finally:
+            del self._course
+
+    def predict_within(self, X: Table, days: ArrayLike) -> Floats:
+        """Give the calibrated chance of a win within so many days, up to the horizon.
+
+        The calibrated chance of the horizon is spread over time as the hazards spread it.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+        days : float or array of shape (n,)
+
+        Returns
+        -------
+        array of shape (n,)
+        """
+        won: Floats = self.predict_proba(X)[:, 1]
+        served, M = self._served(X)
+        return won * served.share(M, days)
+
+    def urgency(self, X: Table, days: float = WEEK) -> Floats:
+        """Give the share of the horizon's chance that falls in the next days, shape (n,)."""
+        served, M = self._served(X)
+        return served.urgency(M, days)
+
+    def expected_days(self, X: Table) -> Floats:
+        """Give the expected days to the win of a lead that is won within the horizon, shape (n,)."""
+        served, M = self._served(X)
+        return served.expected_days(M)
+
+    def _served(self, X: Table) -> tuple[HazardForest, Floats]:
+        check_is_fitted(self)
+        served = cast(HazardForest, self.served_)
+        return served, to_matrix(X, served.columns)
+
+    def _learn(
+        self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
+    ) -> tuple[Scorer, Sigmoid]:
+        course = self._course or _whole(y, self.horizon)
+        _agree(course, y, self.horizon)
+        edges = _edges(course.until[y == 1], self.horizon, self.intervals if self._course else 1)
+        at_risk = _at_risk(course, edges)
+        parameters = self._parameters(len(y))
+        data = lightgbm.Dataset(
+            _beside(M[at_risk.row], at_risk.interval, edges),
+            at_risk.won,
+            weight=at_risk.weight,
+            init_score=at_risk.offsets[at_risk.interval],
+            params=parameters,
+            feature_name=[f"f{j}" for j in range(len(columns) + (len(edges) > 1))],
+            categorical_feature=[j for j, column in enumerate(columns) if column.levels is not None],
+            free_raw_data=False,
+        )
+        folds = inner_folds(y, groups, self.folds, self.random_state)
+        trees, boosters = self._choose(data, parameters, [_spread(fold, at_risk) for fold in folds])
+        self.booster_ = lightgbm.train(parameters, data, num_boost_round=trees)
+        forest = _resolved(self.booster_, M, columns, edges, at_risk.offsets)
+        if not folds:
+            return forest, Sigmoid(1.0, 0.0)
+        hazards = np.empty((len(edges), len(y)))
+        for booster, (_, test) in zip(boosters, folds, strict=True):
+            for j in range(len(edges)):
+                rows = _beside(M[test], np.full(len(test), j), edges)
+                hazards[j, test] = at_risk.offsets[j] + booster.predict(
+                    rows, num_iteration=trees, raw_score=True, num_threads=self.n_jobs
+                )
+        share = share_of(list(hazards), edges, np.minimum(course.seen, self.horizon))
+        return forest, _fit_so_far(log_odds_of(list(hazards)), y, share)
+
+    def _choose(
+        self, data: lightgbm.Dataset, parameters: dict[str, Any], folds: list[Fold]
+    ) -> tuple[int, list[lightgbm.Booster]]:
+        """Choose the number of trees by the folds; give their boosters."""
+        if not folds:
+            return min(self.max_trees, 50), []
+        run = lightgbm.cv(
+            parameters,
+            data,
+            num_boost_round=self.max_trees,
+            folds=folds,
+            callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
+            return_cvbooster=True,
+        )
+        return run["cvbooster"].best_iteration, run["cvbooster"].boosters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Course:
+    """What came of each row: days until it was won (infinite where it was not), and until the data end."""
+
+    until: Floats
+    seen: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AtRisk:
+    """Row-intervals: the row, the interval, whether the row was won in it, and its weight.
+
+    `offsets` are the log-odds of each interval's average hazard.
+    """
+
+    row: Ints
+    interval: Ints
+    won: Floats
+    weight: Floats
+    offsets: Floats
+
+
+def _course(
+    days: ArrayLike | None, ended: ArrayLike | None, seen: ArrayLike | None, horizon: float
+) -> _Course | None:
+    given = {"days": days, "ended": ended, "seen": seen}
+    absent = [name for name, values in given.items() if values is None]
+    if len(absent) == len(given):
+        return None
+    if absent:
+        raise UsageError(explain("days, ended and seen together", f"no {absent[0]}", "give all or none"))
+    columns = {name: _numbers(name, values) for name, values in given.items()}
+    if len({len(values) for values in columns.values()}) > 1:
+        found = ", ".join(f"{len(values)} {name}" for name, values in columns.items())
+        raise DataError(explain("days, ended and seen of one length", found, "give one of each a row"))
+    d, e, s = columns.values()
+    for expected, holds in (
+        ("days from 0 on", (d >= 0) & (d < np.inf)),
+        ("ended as 0 (open), 1 (won) or 2 (closed)", np.isin(e, (0, 1, 2))),
+        ("seen at least as long as days", (s >= d) & (s < np.inf)),
+        ("seen as long as days for open rows", (e != 0) | (s == d)),
+    ):
+        if not holds.all():
+            row = int(np.argmin(holds))
+            raise DataError(explain(expected, f"something else in row {row}", "correct or leave out the row"))
+    if len(s) and s.max() < horizon:
+        found = f"at most {s.max():.3g} days"
+        do = "shorten the horizon or give more history"
+        raise DataError(explain(f"leads seen for the horizon of {horizon:g} days", found, do))
+    return _Course(np.where(e == 1, d, np.inf), s)
+
+
+def _numbers(name: str, values: ArrayLike | None) -> Floats:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty((0, 0))
+    if numbers.ndim != 1:
+        raise DataError(explain(f"one number of {name} a row", "something else", "give an array of numbers"))
+    return numbers
+
+
+def _whole(y: Floats, horizon: float) -> _Course:
+    """Take every row as seen for the whole horizon, with no more known than whether it was won."""
+    return _Course(np.where(y == 1, 0.0, np.inf), np.full(len(y), horizon))
+
+
+def _agree(course: _Course, y: Floats, horizon: float) -> None:
+    if len(course.until) != len(y):
+        found = f"{len(course.until)} for {len(y)} rows"
+        raise DataError(explain("days, ended and seen for each row", found, "give one of each a row"))
+    other = np.flatnonzero((course.until < horizon) != (y == 1))
+    if len(other):
+        expected = f"y to be whether days and ended tell of a win within {horizon:g} days"
+        do = "give the horizon that y was taken with"
+        raise DataError(
+            explain(expected, f"something else in {len(other)} rows, the first is {other[0]}", do)
+        )
+
+
+def _edges(delays: Floats, horizon: float, intervals: int) -> tuple[float, ...]:
+    """Cut the horizon so that intervals hold about equally many wins; at whole days, a week among them."""
+    if intervals == 1:
+        return (float(horizon),)
+    inner = np.ceil(np.quantile(delays, np.arange(1, intervals) / intervals))
+    return (*sorted({float(edge) for edge in (*inner, WEEK) if 0 < edge < horizon}), float(horizon))
+
+
+def _at_risk(course: _Course, edges: Sequence[float]) -> _AtRisk:
+    """Lay out the row-intervals.
+
+    Where the data end within an interval, a row that is not won yet weighs as much as makes the interval's
+    hazard right: the share f of the interval's wins that fall into the part that was seen, over the chance
+    1 - h f of coming through that part, times 1 - h of coming through it all.
+    """
+    parts, offsets, begin = [], np.empty(len(edges)), 0.0
+    for j, end in enumerate(edges):
+        row = np.flatnonzero((course.until >= begin) & ((course.seen > begin) | (course.until == begin)))
+        until, seen = course.until[row], course.seen[row]
+        won, full = until < end, seen >= end
+        hazard = won[full].mean() if full.any() else 0.0
+        delays = np.sort(until[full & won])
+        part = np.clip((seen - begin) / (end - begin), 0.0, 1.0)
+        before = np.searchsorted(delays, seen)
+        share = (before + _PRIOR * part) / (len(delays) + _PRIOR)
+        weight = np.where(full | won, 1.0, share * (1 - hazard) / np.maximum(1 - hazard * share, 1e-9))
+        rate = np.clip(np.average(won, weights=weight), 0.5 / len(row), 1 - 0.5 / len(row))
+        offsets[j] = np.log(rate / (1 - rate))
+        parts.append((row, np.full(len(row), j), won.astype(np.float64), weight))
+        begin = end
+    rows, intervals, wins, weights = zip(*parts, strict=True)
+    return _AtRisk(*map(np.concatenate, (rows, intervals, wins, weights)), offsets)
+
+
+_PRIOR = 5  # wins: so much an even spread over an interval counts beside the delays in it
+
+
+def _beside(M: Floats, interval: Ints, edges: Sequence[float]) -> Floats:
+    """Put the interval's number, from 1 on, behind the columns where there is more than one."""
+    return M if len(edges) == 1 else np.column_stack([M, interval + 1.0])
+
+
+def _spread(fold: Fold, at_risk: _AtRisk) -> Fold:
+    """Turn a fold of rows into one of row-intervals."""
+    held_out = np.zeros(at_risk.row.max() + 1, dtype=bool)
+    held_out[fold[1]] = True
+    return np.flatnonzero(~held_out[at_risk.row]), np.flatnonzero(held_out[at_risk.row])
+
+
+def _fit_so_far(margin: Floats, y: Floats, share: Floats) -> Sigmoid:
+    """Fit the sigmoid where some rows have not been seen for the whole horizon.
+
+    A row's chance of a win so far is its calibrated chance times the share of it that lies within what
+    was seen. The likelihood of that is climbed by expectation and maximisation (Dempster, Laird and Rubin
+    1977): a row not won yet counts as won with the chance that it still will be.
+    """
+    rows, sigmoid = np.concatenate([margin, margin]), Sigmoid(1.0, 0.0)
+    outcome = np.repeat([1.0, 0.0], len(y))
+    for _ in range(200):
+        chance = probability(sigmoid.log_odds(margin))
+        later = chance * (1 - share) / np.maximum(1 - chance * share, 1e-12)
+        won = np.where(y == 1, 1.0, later)
+        before, sigmoid = sigmoid, fit_sigmoid(rows, outcome, np.concatenate([won, 1 - won]))
+        moved = abs(sigmoid.slope - before.slope) + abs(sigmoid.intercept - before.intercept)
+        if moved < 1e-6 or share.min() == 1.0:
+            break
+    return sigmoid
+
+
+# ---- from LightGBM's trees to those of each interval
+
+
+def _resolved(
+    booster: lightgbm.Booster,
+    M: Floats,
+    columns: tuple[Column, ...],
+    edges: Sequence[float],
+    offsets: Floats,
+) -> HazardForest:
+    """Answer the questions about the interval beforehand: trees without any are shared, others become J.
+
+    Covers are counted anew, over the training rows: so the average of an interval's forest, from which its
+    SHAP values start, is the average of the training rows, each counting once.
+    """
+    dump, place = booster.dump_model(), len(columns)
+    trees = [tree["tree_structure"] for tree in dump["tree_info"]]
+    asking = [_asks(tree, place) for tree in trees]
+    own: list[list[Mapping[str, Any]]] = []
+    shared: list[Mapping[str, Any]] = []
+    for j in range(len(edges)):
+        covers = _covers(booster, _beside(M, np.full(len(M), j), edges))
+        own.append([])
+        for tree, asks, cover in zip(trees, asking, covers, strict=True):
+            if asks or j == 0:
+                (own[j] if asks else shared).append(_at(tree, place, j + 1.0, cover)[0])
+    shared_forest, *own_forests = (
+        Forest.from_dump({**dump, "tree_info": [{"tree_structure": tree} for tree in kept]}, columns)
+        for kept in (shared, *own)
+    )
+    return HazardForest(tuple(edges), tuple(offsets.tolist()), shared_forest, tuple(own_forests))
+
+
+def _asks(node: Mapping[str, Any], place: int) -> bool:
+    if "split_feature" not in node:
+        return False
+    children = (node["left_child"], node["right_child"])
+    return node["split_feature"] == place or any(_asks(child, place) for child in children)
+
+
+def _covers(booster: lightgbm.Booster, M: Floats) -> list[Ints]:
+    """Count the rows in each leaf of each tree."""
+    covers: list[Ints] = []
+    for start in range(0, len(M), _AT_ONCE):
+        leaves = booster.predict(M[start : start + _AT_ONCE], pred_leaf=True)
+        leaves = np.asarray(leaves, dtype=np.int64).reshape(-1, booster.num_trees())
+        most = leaves.max(axis=0, initial=0) + 1
+        if not covers:
+            covers = [np.zeros(0, dtype=np.int64)] * leaves.shape[1]
+        for tree, size in enumerate(most):
+            count = np.bincount(leaves[:, tree], minlength=max(size, len(covers[tree])))
+            count[: len(covers[tree])] += covers[tree]
+            covers[tree] = count
+    return covers
+
+
+_AT_ONCE = 1 << 15  # rows: their leaves in all trees fit into memory
+
+
+def _at(node: Mapping[str, Any], place: int, value: float, cover: Ints) -> tuple[Mapping[str, Any], int]:
+    """Resolve the questions about one column for a value of it; give the node and its cover."""
+    if "split_feature" not in node:
+        leaf = node.get("leaf_index", 0)
+        count = max(1, int(cover[leaf])) if leaf < len(cover) else 1
+        return {**node, "leaf_count": count}, count
+    if node["split_feature"] == place:
+        side = "left_child" if value <= node["threshold"] else "right_child"
+        return _at(node[side], place, value, cover)
+    left, some = _at(node["left_child"], place, value, cover)
+    right, others = _at(node["right_child"], place, value, cover)
+    return {**node, "left_child": left, "right_child": right, "internal_count": some + others}, some + others

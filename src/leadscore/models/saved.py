@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 
 from leadscore.errors import ModelError, explain, shown
 from leadscore.models.forest import Forest
+from leadscore.models.hazard import HazardForest
 from leadscore.models.linear import LinearTable
 from leadscore.models.points import PointTable
 from leadscore.models.scorer import Scorer
 
 KINDS: Mapping[str, Callable[[Mapping[str, bytes]], Scorer]] = {
-    form.kind: form.from_files for form in (PointTable, LinearTable, Forest)
+    form.kind: form.from_files for form in (PointTable, LinearTable, Forest, HazardForest)
 }
 
 
@@ -18,7 +19,7 @@ def read_scorer(kind: str, files: Mapping[str, bytes]) -> Scorer:
 
     Parameters
     ----------
-    kind : {"points", "linear", "forest"}
+    kind : {"points", "linear", "forest", "hazard"}
     files : mapping
         Bytes by file name.
 
