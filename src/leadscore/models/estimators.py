@@ -20,6 +20,7 @@ from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm, Term, s
 from leadscore.models.matrix import Column, Floats, columns_of, to_matrix
 from leadscore.models.points import PointRule, PointTable
 from leadscore.models.scorer import Scorer
+from leadscore.models.sums import Sum
 
 Table: TypeAlias = pd.DataFrame | NDArray[Any]
 Fold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -163,8 +164,15 @@ class LogisticScorer(ServedClassifier):
     strength of the penalty is the one with the lowest out-of-fold log loss (the strongest where too few
     wins allow no validation), and the calibration is fitted on those out-of-fold margins.
 
+    With rules it is shrunk towards the points: the log-odds are affine in their total, and the penalty
+    falls on what the columns say beyond them. Of the strengths, the strongest is taken whose log loss is
+    within one standard error of the lowest, so that tens of labels give the calibrated point table, and
+    more labels as much as they can carry.
+
     Parameters
     ----------
+    rules : sequence of PointRule
+        A hand-built point table to shrink towards; none, and everything shrinks towards the share of wins.
     Cs : sequence of float
         Inverse strengths of the penalty to choose from.
     folds : int
@@ -179,7 +187,15 @@ class LogisticScorer(ServedClassifier):
     [0, 0, 1, 1]
     """
 
-    def __init__(self, Cs: Sequence[float] = (0.01, 0.1, 1.0), folds: int = 5, random_state: int = 0) -> None:
+    def __init__(
+        self,
+        rules: Sequence[PointRule] = (),
+        *,
+        Cs: Sequence[float] = (0.0001, 0.001, 0.01, 0.1, 1.0),
+        folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.rules = rules
         self.Cs = Cs
         self.folds = folds
         self.random_state = random_state
@@ -192,25 +208,86 @@ class LogisticScorer(ServedClassifier):
         occurs = np.any(parts != 0, axis=0)  # levels and missing values that never occur have no weight
         occurs |= np.arange(len(occurs)) == 0  # the regression wants a column, even where all are constant
         Z = parts[:, occurs]
-        # warm starts: from the strongest penalty on, and fold by fold, each fit begins where the last ended
-        model = LogisticRegression(solver="newton-cholesky", warm_start=True)
-        margins = np.full((len(self.Cs), len(y)), np.nan)
+        points = PointTable(columns, tuple(self.rules)).with_means(M) if self.rules else None
+        total = np.zeros((len(y), 0)) if points is None else points.margin(M)[:, None]
+        centre, scale = total.mean(axis=0), np.where(np.ptp(total, axis=0) > 0, total.std(axis=0), 1.0)
+        P = (total - centre) / scale
+        path = _Path(np.hstack([P, Z]), y, free=P.shape[1])
+        Cs = sorted(self.Cs)
         folds = inner_folds(y, groups, self.folds, self.random_state)
+        said, unseen = np.full((2, len(Cs), len(y)), np.nan)
         # one thread: on shared cores BLAS threads wait for each other ten times as long as they work
         with threadpool_limits(1, user_api="blas"):
-            for i, C in enumerate(self.Cs):
+            for i, C in enumerate(Cs):
                 for train, test in folds:
-                    model.set_params(C=C).fit(Z[train], y[train])
-                    margins[i, test] = model.decision_function(Z[test])
-            losses = [_log_loss(margin, y) for margin in margins] if folds else self.Cs
-            best = int(np.argmin(losses))
-            model.set_params(C=self.Cs[best], tol=1e-8).fit(Z, y)
+                    intercept, b, w = path.fit(train, C)
+                    unseen[i, test] = Z[test] @ w
+                    said[i, test] = intercept + P[test] @ b + unseen[i, test]
+            best = _strength(said, y, folds, one_error=bool(self.rules)) if folds else 0
+            intercept, b, w = path.fit(np.arange(len(y)), Cs[best], tol=1e-8)
         weights = np.zeros(parts.shape[1])
-        weights[occurs] = model.coef_[0]
+        weights[occurs] = w
         ends = np.cumsum([part.shape[1] for part, _ in encoded])[:-1]
-        terms = [term(w) for (_, term), w in zip(encoded, np.split(weights, ends), strict=True)]
-        table = LinearTable(columns, tuple(terms), float(model.intercept_[0]))
-        return table, fit_sigmoid(margins[best] if folds else table.margin(M), y)
+        terms = [term(own) for (_, term), own in zip(encoded, np.split(weights, ends), strict=True)]
+        if points is None:
+            table = LinearTable(columns, tuple(terms), intercept)
+            return table, fit_sigmoid(said[best] if folds else table.margin(M), y)
+        table = LinearTable(columns, tuple(terms), 0.0)
+        slope = float(b[0] / scale[0])
+        served = Sum((points, table), (slope, 1.0), intercept - slope * float(centre[0]))
+        # What the columns add is held out. The points' two numbers are not: drawn anew by each fold, they
+        # would say more about the folds than about the points where wins are few.
+        return served, fit_sigmoid(P[:, 0] * b[0] + unseen[best] if folds else served.margin(M), y)
+
+
+class _Path:
+    """Ridge logistic regressions on the same columns, from the strongest penalty on.
+
+    Each fit begins where the last one ended. The first `free` columns are next to free of the penalty and
+    keep weights above 0: a hand-built order is never turned round, and it breaks the ties that remain.
+    """
+
+    def __init__(self, A: Floats, y: Floats, free: int) -> None:
+        self.A, self.y, self.free = A, y, free
+        self.model = LogisticRegression(solver="newton-cholesky", warm_start=True)
+        self.stretch = 1.0
+
+    def fit(self, rows: NDArray[np.int64], C: float, tol: float = 1e-4) -> tuple[float, Floats, Floats]:
+        """Give the intercept, the free columns' weights and the others'."""
+        model, free = self.model, self.free
+        A, stretch = self.A[rows], _FREE / np.sqrt(C)  # a weight's penalty is divided by the stretch squared
+        A[:, :free] *= stretch
+        if hasattr(model, "coef_"):
+            model.coef_[:, :free] *= self.stretch / stretch
+        self.stretch = stretch
+        model.set_params(C=C, tol=tol).fit(A, self.y[rows])
+        wrong = np.flatnonzero(model.coef_[0, :free] * stretch < _LEAST)
+        if len(wrong):
+            A[:, wrong] = 0.0
+            model.fit(A, self.y[rows])
+            model.coef_[0, wrong] = _LEAST / stretch
+        weights = model.coef_[0].copy()
+        return float(model.intercept_[0]), weights[:free] * stretch, weights[free:]
+
+
+_FREE = 5.0  # standard deviation, in log-odds, of the prior on what a standard deviation of points means
+_LEAST = 1e-3  # log-odds in a standard deviation of points: as good as nothing, yet it keeps their order
+
+
+def _strength(margins: Floats, y: Floats, folds: list[Fold], *, one_error: bool) -> int:
+    """Choose among rows of held-out margins, the strongest penalty first.
+
+    Either the lowest log loss, or the strongest penalty within one standard error of it: the error of the
+    paired difference over folds, which share training rows, as Nadeau and Bengio (2003) correct it.
+    """
+    losses = np.logaddexp(0.0, margins) - y * margins
+    best = int(np.argmin(losses.mean(axis=1)))
+    if not one_error:
+        return best
+    worse = np.array([(losses[:, test] - losses[best, test]).mean(axis=1) for _, test in folds])
+    k = len(folds)
+    error = worse.std(axis=0, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
+    return int(np.flatnonzero(worse.mean(axis=0) <= error)[0])
 
 
 def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> list[Fold]:
@@ -302,7 +379,3 @@ def _encode_levels(x: Floats, levels: int) -> tuple[Floats, Callable[[Floats], T
 def _skewness(values: Floats) -> float:
     spread = float(values.std())
     return float((((values - values.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
-
-
-def _log_loss(margin: Floats, y: Floats) -> float:
-    return float((np.logaddexp(0.0, margin) - y * margin).mean())
