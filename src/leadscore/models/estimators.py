@@ -191,7 +191,7 @@ class LogisticScorer(ServedClassifier):
         self,
         rules: Sequence[PointRule] = (),
         *,
-        Cs: Sequence[float] = (0.0001, 0.001, 0.01, 0.1, 1.0),
+        Cs: Sequence[float] = (1e-6, 1e-3, 0.01, 0.1, 1.0),
         folds: int = 5,
         random_state: int = 0,
     ) -> None:
@@ -223,7 +223,7 @@ class LogisticScorer(ServedClassifier):
                     intercept, b, w = path.fit(train, C)
                     unseen[i, test] = Z[test] @ w
                     said[i, test] = intercept + P[test] @ b + unseen[i, test]
-            best = _strength(said, y, folds, one_error=bool(self.rules)) if folds else 0
+            best = self._choose(said, y, folds)
             intercept, b, w = path.fit(np.arange(len(y)), Cs[best], tol=1e-8)
         weights = np.zeros(parts.shape[1])
         weights[occurs] = w
@@ -238,6 +238,13 @@ class LogisticScorer(ServedClassifier):
         # What the columns add is held out. The points' two numbers are not: drawn anew by each fold, they
         # would say more about the folds than about the points where wins are few.
         return served, fit_sigmoid(P[:, 0] * b[0] + unseen[best] if folds else served.margin(M), y)
+
+    def _choose(self, margins: Floats, y: Floats, folds: list[Fold]) -> int:
+        if not folds:
+            return 0
+        if self.rules:
+            return strongest(margins, y, folds)
+        return int(np.argmin((np.logaddexp(0.0, margins) - y * margins).mean(axis=1)))
 
 
 class _Path:
@@ -272,22 +279,6 @@ class _Path:
 
 _FREE = 5.0  # standard deviation, in log-odds, of the prior on what a standard deviation of points means
 _LEAST = 1e-3  # log-odds in a standard deviation of points: as good as nothing, yet it keeps their order
-
-
-def _strength(margins: Floats, y: Floats, folds: list[Fold], *, one_error: bool) -> int:
-    """Choose among rows of held-out margins, the strongest penalty first.
-
-    Either the lowest log loss, or the strongest penalty within one standard error of it: the error of the
-    paired difference over folds, which share training rows, as Nadeau and Bengio (2003) correct it.
-    """
-    losses = np.logaddexp(0.0, margins) - y * margins
-    best = int(np.argmin(losses.mean(axis=1)))
-    if not one_error:
-        return best
-    worse = np.array([(losses[:, test] - losses[best, test]).mean(axis=1) for _, test in folds])
-    k = len(folds)
-    error = worse.std(axis=0, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
-    return int(np.flatnonzero(worse.mean(axis=0) <= error)[0])
 
 
 def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> list[Fold]:
@@ -325,6 +316,42 @@ def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> l
     part = np.empty(len(won), dtype=np.int64)
     part[dealt] = np.arange(len(won)) % parts
     return [(np.flatnonzero(part[group] != i), np.flatnonzero(part[group] == i)) for i in range(parts)]
+
+
+def strongest(margins: Floats, y: Floats, folds: Sequence[Fold]) -> int:
+    """Choose the first of several shrinkages that is within one standard error of the lowest log loss.
+
+    The error is of the paired difference over folds. Folds share training rows, which makes them agree
+    more than new data would: Nadeau and Bengio (2003) widen it by the test rows over the training rows.
+
+    Parameters
+    ----------
+    margins : array of shape (k, n)
+        Held-out log-odds under each shrinkage, the strongest first.
+    y : array of shape (n,)
+        1 for a win.
+    folds : sequence of (train, test)
+        At least two.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> y, folds = np.array([0.0, 1.0, 0.0, 1.0]), [(np.array([2, 3]), np.array([0, 1]))]
+    >>> folds.append(folds[0][::-1])
+    >>> strongest(np.array([[0, 0, 0, 0], [-1, 1, -1, 1]]), y, folds)
+    1
+    >>> strongest(np.array([[0, 0, 0, 0], [-9, 9, -0.1, 0.1]]), y, folds)
+    0
+    """
+    losses = np.logaddexp(0.0, margins) - y * margins
+    best = losses[int(np.argmin(losses.mean(axis=1)))]
+    worse = np.array([(losses[:, test] - best[test]).mean(axis=1) for _, test in folds])
+    shared = np.mean([len(test) / len(train) for train, test in folds])
+    error = worse.std(axis=0, ddof=1) * np.sqrt(1 / len(folds) + shared)
+    return int(np.flatnonzero(worse.mean(axis=0) <= error)[0])
 
 
 def _is_named(X: Table) -> TypeGuard[pd.DataFrame]:
