@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from peers import LinearDecayPoints, NaiveBayes, decayed_events, plain_lightgbm, plain_logistic
-from sklearn.base import clone
+from scipy.stats import beta
 from sklearn.dummy import DummyClassifier
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from explain import at_least, at_most
 from features import table, written
@@ -74,7 +74,7 @@ class Unseen:
         Rows of one group are drawn together.
     chosen : str
     quoted : mapping of model to float
-        AUC on a random fourth of the rows.
+        AUC on fourths of the rows at random.
     how : str
         What kept them unseen, in words.
     """
@@ -137,35 +137,50 @@ def beside(prepared: train.Prepared, folds: Sequence[Fold], jobs: int) -> pd.Dat
 
 
 def quoted(prepared: train.Prepared) -> dict[str, float]:
-    """Give the AUC that each peer would quote: rows split at random, whatever lead or time they are of."""
-    y = prepared.y
-    learn, test = train_test_split(np.arange(len(y)), test_size=0.25, random_state=0, stratify=y)
-    found = {}
+    """Give the AUC that each peer would quote: fourths of the rows at random, whatever lead or time."""
+    rows, found = mature(prepared), {}
+    y = prepared.y[rows]
     for name, (model, X) in peers_of(prepared).items():
-        say(f"  {name}, on a random split")
-        p = clone(model).fit(X.iloc[learn], y[learn]).predict_proba(X.iloc[test])[:, 1]
-        found[name] = float(METRICS["roc_auc"](y[test], p))
+        say(f"  {name}, on random splits")
+        fourths = StratifiedKFold(4, shuffle=True, random_state=0)
+        found[name] = float(cross_val_score(model, X.iloc[rows], y, cv=fourths, scoring="roc_auc").mean())
     return found
 
 
 # ----------------------------------------------------------------------------------------------- the tables
-def same_folds(prepared: train.Prepared, comparison: Comparison) -> tuple[Fold, ...]:
-    """Give the folds of a comparison, and make sure that they are those that it tested."""
-    folds = train.folds(prepared)
-    tested = np.sort(np.concatenate([fold.test for fold in folds]))
-    if not np.array_equal(tested, comparison.predictions["row"].to_numpy()):
-        raise RuntimeError("expected the comparison to test the rows of train.folds; found others")
-    return folds
+def split_of(prepared: train.Prepared) -> str:
+    grouped = prepared.project.split == "grouped" or prepared.data.order is None
+    return "grouped" if grouped else "forward"
+
+
+def folds_of(prepared: train.Prepared, comparison: Comparison) -> list[Fold]:
+    """Give the parts that a comparison tested, each with everything that was known when it began."""
+    data, made = prepared.data, []
+    for name, part in comparison.predictions.groupby("fold", sort=False):
+        test = part["row"].to_numpy()
+        known = ~np.isin(data.group, data.group[test])
+        if split_of(prepared) == "forward":
+            start = data.order[test].min()
+            told = data.order if data.known_at is None else data.known_at
+            known &= (data.order < start) & (told <= start)
+        made.append(Fold(np.flatnonzero(known), test, str(name)))
+    return made
+
+
+def mature(prepared: train.Prepared) -> np.ndarray:
+    """Give the rows whose outcome has had the time to show."""
+    whether = prepared.data.mature
+    return np.arange(len(prepared.y)) if whether is None else np.flatnonzero(whether)
 
 
 def compared(project: Project, jobs: int) -> tuple[train.Prepared, Unseen]:
     """Compare the library's models, and every peer on the same folds."""
     prepared = train.prepare(project, progress=say)
     comparison = train.compare_models(prepared, progress=say)
-    peers = beside(prepared, same_folds(prepared, comparison), jobs)
+    peers = beside(prepared, folds_of(prepared, comparison), jobs)
     said = together(peers, comparison.predictions)
-    group, how = prepared.data.group[said["row"].to_numpy()], str(train.parameters(prepared)["split"])
-    return prepared, Unseen(said, group, comparison.chosen, quoted(prepared), how)
+    group = prepared.data.group[said["row"].to_numpy()]
+    return prepared, Unseen(said, group, comparison.chosen, quoted(prepared), split_of(prepared))
 
 
 def together(peers: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -237,11 +252,11 @@ def within(found: Unseen, model: str) -> float:
 
 
 def sizes(prepared: train.Prepared, found: Unseen) -> str:
-    folds = found.said["fold"].nunique()
+    folds, rows = found.said["fold"].nunique(), mature(prepared)
     split = {"grouped": "grouped by duplicates", "forward": "forward in time"}[found.how]
     return (
-        f"{len(prepared.y):,} rows of {len(np.unique(prepared.data.group)):,} leads, "
-        f"{prepared.data.X.shape[1]} columns, {prepared.y.mean():.2%} won; "
+        f"{len(rows):,} rows of {len(np.unique(prepared.data.group[rows])):,} leads, "
+        f"{prepared.data.X.shape[1]} columns, {prepared.y[rows].mean():.2%} won; "
         f"{len(found.said):,} unseen rows in {folds} part{'s' if folds > 1 else ''}, {split}."
     )
 
@@ -256,31 +271,28 @@ def judged(name: str, found: Unseen) -> list[list[str]]:
 # -------------------------------------------------------------------------------------------- rare outcomes
 def rare_world(project: Project, leads: int, place: Path) -> Project:
     """Simulate a company whose leads hardly ever convert: most won ones are taken out of the tables."""
+    whole = replace(project, source=SimulatedWorld(leads, project.source.seed), ages=(7.0,))
+    before = train.prepare(whole)
+    rate = before.y[mature(before)].mean()
+    kept = RARE * (1 - rate) / rate / (1 - RARE)
     world = simulate(leads, seed=project.source.seed)
-    stages = {word for word, stage in project.contract.stages.items() if stage == "won"}
-    won = world.outcomes.filter(pc.is_in(world.outcomes["stage"], pa.array(sorted(stages))))[
-        "lead_id"
-    ].unique()
-    share = len(won) / len(world.leads)
-    out = np.random.default_rng(0).permutation(len(won))[
-        round(len(won) * RARE * (1 - share) / share / (1 - RARE)) :
-    ]
-    gone = won.take(pa.array(out))
-    paths = {}
-    for name in ("leads", "events", "outcomes"):
+    words = [word for word, stage in project.contract.outcomes.stages.items() if stage == "won"]
+    won = world.outcomes.filter(pc.is_in(world.outcomes["stage"], pa.array(words)))["lead_id"].unique()
+    gone = won.filter(pa.array(np.random.default_rng(0).random(len(won)) >= kept))
+    paths = {name: place / f"{name}.parquet" for name in ("leads", "events", "outcomes")}
+    for name, path in paths.items():
         frame = getattr(world, name)
-        frame = frame.filter(pc.invert(pc.fill_null(pc.is_in(frame["lead_id"], gone), False)))
-        paths[name] = place / f"{name}.parquet"
-        pq.write_table(frame, paths[name])
-    return replace(project, source=Files(**paths), ages=(7.0,))
+        is_gone = pc.fill_null(pc.is_in(frame["lead_id"], gone), False)
+        pq.write_table(frame.filter(pc.invert(is_gone)), path)
+    return replace(whole, source=Files(**paths))
 
 
 def promise(found: Unseen) -> tuple[str, list[str]]:
     """Compare what the chosen model promises of its top tenth with what came of it."""
     best = found.said.sort_values(found.chosen, ascending=False, kind="stable").head(len(found.said) // 10)
     promised, came = float(best[found.chosen].mean()), float(best["y"].mean())
-    rng, y = np.random.default_rng(0), best["y"].to_numpy()
-    low, high = np.quantile(rng.binomial(len(y), came, 2_000) / len(y), (0.025, 0.975))
+    won, lost = int(best["y"].sum()), int((1 - best["y"]).sum())
+    low, high = beta.ppf((0.025, 0.975), won + 0.5, lost + 0.5)  # Jeffreys
     sentence = (
         f"The chosen model's top tenth promises {promised:.2%}; {came:.2%} came [{low:.2%}, {high:.2%}]."
     )
@@ -380,13 +392,14 @@ def main() -> None:
 
 
 EXPLAINED = """\
-Every figure is of leads that the model had not seen; all models of a table were fitted on the same rows and
-tested on the same others. *AUC within* averages the AUC of each period, so that following a rate that
-changes earns nothing. *AUC quoted* is what the peer would have said of itself: a random fourth of the rows,
-whatever lead or time they are of; *optimism* is how much of it was not there. The last two columns are how
-far the chosen model is from that row's, with 95 % intervals of paired draws of whole leads: above zero is
-better in AUC, below zero in log loss. What each peer does, where that is stated and what was assumed is in
-`benchmarks/accuracy/peers.py`; linear decay needs events. `make bench-accuracy` prints and writes this."""
+Every figure is of leads that the model had not seen; all models of a table were fitted on what was known when
+a part of the test began, and tested on the same rows. *AUC within* averages the AUC of each part: the
+difference to *AUC* is what following a rate that changes earns, as the constant rate shows alone. *AUC
+quoted* is what the peer would have said of itself: fourths of the rows at random, whatever lead or time they
+are of; *optimism* is how much of it was not there. The last two columns are how far the chosen model is from
+that row's, with 95 % intervals of paired draws of whole leads: above zero is better in AUC, below zero in log
+loss. What each peer does, where that is stated and what was assumed is in `benchmarks/accuracy/peers.py`;
+linear decay needs events. `make bench-accuracy` prints and writes this."""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The peers of the accuracy benchmark beside counting by hand, scikit-learn and closed forms."""
 
+import doctest
 import importlib.util
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,22 +14,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.naive_bayes import CategoricalNB
 
+from leadscore import train
 from leadscore.data.contract import Events
 
-PEERS = Path(__file__).parents[2] / "benchmarks" / "accuracy" / "peers.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 DAY = 86_400_000_000
 NOW = 20_000 * DAY
 
 
-@pytest.fixture(scope="module")
-def peers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("peers", PEERS)
+def loaded(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["peers"] = module  # so that clones find the classes
+    sys.modules[name] = module  # so that clones and dataclasses find their module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def peers() -> ModuleType:
+    return loaded("peers", BENCHMARKS / "accuracy" / "peers.py")
+
+
+@pytest.fixture(scope="module")
+def command(peers: ModuleType) -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield loaded("accuracy_command", BENCHMARKS / "accuracy" / "__main__.py")
 
 
 def leads(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -203,3 +218,37 @@ def test_importance_follows_the_lift(peers: ModuleType) -> None:
     expected = [round(10 * lift["call"] / abs(lift["complain"])), -10, 1]
     assert model.importance_.tolist() == expected
     np.testing.assert_allclose(model.score_of(X.iloc[[0, 100, 200, 399]]), np.array([*expected, 0]) / 2)
+
+
+# -------------------------------------------------------------------------------------------------- the table
+def test_peers_learn_from_the_rows_that_the_models_learned_from(command: ModuleType, trained) -> None:
+    ours = train.folds(trained.prepared)
+    theirs = command.folds_of(trained.prepared, trained.comparison)
+    assert len(ours) == len(theirs) > 1
+    by_name = {fold.name: fold for fold in theirs}
+    for fold in ours:
+        np.testing.assert_array_equal(by_name[fold.name].train, fold.train)
+        np.testing.assert_array_equal(by_name[fold.name].test, fold.test)
+
+
+def test_the_table_says_what_scikit_learn_says(command: ModuleType, trained) -> None:
+    prepared, comparison = trained.prepared, trained.comparison
+    said = command.together(
+        command.beside(prepared, command.folds_of(prepared, comparison), 1), comparison.predictions
+    )
+    group = prepared.data.group[said["row"].to_numpy()]
+    found = command.Unseen(said, group, comparison.chosen, {command.LIGHTGBM: 0.9}, "forward")
+    lines = [line.strip("| ").split(" | ") for line in command.laid_out(found, 10).splitlines()]
+    assert [line[0].strip("*").removesuffix("** (chosen)") for line in lines[2:]] == found.models
+    assert {command.BAYES, command.DECAY, command.LIGHTGBM, "points"} <= set(found.models)
+    for line, model in zip(lines[2:], found.models, strict=True):
+        assert float(line[1]) == pytest.approx(roc_auc_score(said["y"], said[model]), abs=6e-4)
+        assert float(line[3]) == pytest.approx(log_loss(said["y"], said[model]), abs=6e-4)
+    (lightgbm,) = (line for line in lines if line[0] == command.LIGHTGBM)
+    assert float(lightgbm[7]) == pytest.approx(0.9 - float(lightgbm[1]), abs=2e-3)
+
+
+def test_the_examples_hold(peers: ModuleType) -> None:
+    found = doctest.testmod(peers)
+    assert found.attempted > 0
+    assert found.failed == 0
