@@ -398,8 +398,9 @@ difference to *AUC* is what following a rate that changes earns, as the constant
 quoted* is what the peer would have said of itself: fourths of the rows at random, whatever lead or time they
 are of; *optimism* is how much of it was not there. The last two columns are how far the chosen model is from
 that row's, with 95 % intervals of paired draws of whole leads: above zero is better in AUC, below zero in log
-loss. What each peer does, where that is stated and what was assumed is in `benchmarks/accuracy/peers.py`;
-linear decay needs events. `make bench-accuracy` prints and writes this."""
+loss. What each peer does, where that is stated and what was assumed is in `benchmarks/accuracy/peers.py`:
+naive Bayes reads fields of the lead alone, and linear decay the lead's own events alone, so that it needs
+some. `make bench-accuracy` prints and writes this."""
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.naive_bayes import CategoricalNB
 
-from leadscore import train
 from leadscore.data.contract import Events
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -221,14 +220,20 @@ def test_importance_follows_the_lift(peers: ModuleType) -> None:
 
 
 # -------------------------------------------------------------------------------------------------- the table
-def test_peers_learn_from_the_rows_that_the_models_learned_from(command: ModuleType, trained) -> None:
-    ours = train.folds(trained.prepared)
-    theirs = command.folds_of(trained.prepared, trained.comparison)
-    assert len(ours) == len(theirs) > 1
-    by_name = {fold.name: fold for fold in theirs}
-    for fold in ours:
-        np.testing.assert_array_equal(by_name[fold.name].train, fold.train)
-        np.testing.assert_array_equal(by_name[fold.name].test, fold.test)
+def test_peers_learn_from_all_that_was_known_when_a_part_began(command: ModuleType, trained) -> None:
+    data = trained.prepared.data
+    made = command.folds_of(trained.prepared, trained.comparison)
+    assert len(made) > 1
+    for fold in made:
+        begins, tested = min(data.as_of[fold.test]), set(data.group[fold.test])
+        known = [
+            row
+            for row, (moment, group) in enumerate(zip(data.as_of, data.group, strict=True))
+            if moment + data.horizon * DAY <= begins and group not in tested
+        ]
+        assert fold.train.tolist() == known
+    rows = np.concatenate([fold.test for fold in made])
+    assert sorted(rows) == trained.comparison.predictions["row"].tolist()
 
 
 def test_the_table_says_what_scikit_learn_says(command: ModuleType, trained) -> None:
