@@ -4,14 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from leadscore.data.contract import CLOSING
-from leadscore.data.history import leads_as_of
+from leadscore.data.history import latest, leads_as_of
 from leadscore.data.identity import Merge, duplicate_groups, merge_duplicates
 from leadscore.data.tables import Tables, read_tables
 from leadscore.errors import DataError, LeakageError, explain, nearest, shown
-from leadscore.evaluation.leakage import FieldAudit, audit
+from leadscore.evaluation.leakage import Audit, Dated, Worked, audit
 from leadscore.features.snapshot import earliest
 from leadscore.project import Files, Project
 from leadscore.simulate import simulate
@@ -57,8 +58,8 @@ def _tables(project: Project) -> Tables:
     return read_tables(project.contract, world.leads, world.events, world.outcomes, training=True)
 
 
-def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
-    """Audit every field of the leads table, those that the config excludes too."""
+def check(project: Project, tables: Tables) -> Audit:
+    """Audit every field of the leads table, those that the config excludes too; the gravest come first."""
     y, known = _known_outcome(project, tables)
     if not known.any():
         raise too_young(project.horizon)
@@ -66,12 +67,53 @@ def check(project: Project, tables: Tables) -> tuple[FieldAudit, ...]:
         raise DataError(
             explain("leads that converted and leads that did not", "one class only", "give the table both")
         )
-    fields = as_seen(project, tables).leads.to_pandas()[known].reset_index(drop=True)
+    fields = as_seen(project, tables).leads.to_pandas()
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     order = tables.order if tables.created_at is None else tables.created_at
     order = None if order is None else order[known]
-    audits = audit(fields, y[known], group=group[known], order=order, seed=project.seed)
-    return tuple(sorted(audits, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict)))
+    found = audit(
+        fields[known].reset_index(drop=True),
+        y[known],
+        group=group[known],
+        order=order,
+        worked=_worked(tables, fields),
+        dated=_dated(tables, known),
+        personal=(*project.email, *project.phone),
+        seed=project.seed,
+    )
+    ordered = sorted(found.fields, key=lambda entry: _GRAVEST_FIRST.index(entry.verdict))
+    return replace(found, fields=tuple(ordered))
+
+
+def _worked(tables: Tables, fields: pd.DataFrame) -> Worked | None:
+    """Give every lead's age and state at the end of the data; fields with a history are judged by that."""
+    if tables.created_at is None or tables.outcomes is None or tables.end is None:
+        return None
+    closed = earliest(tables.outcomes, CLOSING, len(tables.lead_id)) <= tables.end
+    age = (tables.end - tables.created_at) / DAY
+    return Worked(fields.drop(columns=list(tables.history or ())), age, closed)
+
+
+def _dated(tables: Tables, known: NDArray[Any]) -> dict[str, Dated]:
+    """Say of every field with a history what it is now, and how often it changed once a lead was closed."""
+    if not tables.history or tables.outcomes is None:
+        return {}
+    leads = len(tables.lead_id)
+    every, end = np.arange(leads), np.full(leads, np.iinfo(np.int64).max)
+    closing = earliest(tables.outcomes, CLOSING, leads)
+    closed = closing < earliest(tables.outcomes, (), leads)  # which are those that never happen
+    now = leads_as_of(tables, end)
+    dated = {}
+    for name, changes in tables.history.items():
+        last, has = latest(changes, every, end)
+        after = (last >= 0) & (changes.at[last] >= closing) & closed
+        filled = ~now[name].is_null().to_numpy()
+        dated[name] = Dated(
+            now=now[name].to_pandas().to_numpy()[known],
+            changed_after=float(after[closed].mean()) if closed.any() else 0.0,
+            undated=float((filled & ~has)[known].mean()),
+        )
+    return dated
 
 
 def as_seen(project: Project, tables: Tables) -> Tables:
@@ -84,10 +126,10 @@ def as_seen(project: Project, tables: Tables) -> Tables:
     return replace(tables, leads=leads_as_of(tables, moment))
 
 
-def refuse_leaks(project: Project, audits: tuple[FieldAudit, ...]) -> None:
+def refuse_leaks(project: Project, found: Audit) -> None:
     """Stop where a field knows the outcome, until the config excludes it or allows it with a reason."""
     handled = {*project.exclude, *project.allow}
-    leaks = [entry for entry in audits if entry.verdict == "block" and entry.field not in handled]
+    leaks = [entry for entry in found.fields if entry.verdict == "block" and entry.field not in handled]
     if leaks:
         fields = "; ".join(f"{shown(leak.field)!r} ({'; '.join(leak.evidence[:2])})" for leak in leaks)
         do = "list each in the config under exclude or, with a reason, under allow"

@@ -60,7 +60,7 @@ def html(trained: Trained) -> str:
         drivers=overall_drivers(trained),
         audits=[
             (shown(audit.field), audit.verdict, handled.get(audit.field, ""), list(audit.evidence))
-            for audit in prepared.audits
+            for audit in prepared.audit.fields
         ],
         policy=bundle.policy,
         parameters={key.replace("_", " "): value for key, value in parameters(prepared).items()},

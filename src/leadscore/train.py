@@ -15,7 +15,7 @@ from leadscore.data.identity import duplicate_groups
 from leadscore.data.tables import Tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.evaluation.compare import Comparison, compare
-from leadscore.evaluation.leakage import FieldAudit
+from leadscore.evaluation.leakage import Audit
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
@@ -46,7 +46,7 @@ class Prepared:
     ----------
     project : Project
     tables : Tables
-    audits : tuple of FieldAudit
+    audit : Audit
     features : tuple of Feature
     data : Snapshot
         Mature rows only.
@@ -56,7 +56,7 @@ class Prepared:
 
     project: Project
     tables: Tables = field(repr=False)
-    audits: tuple[FieldAudit, ...] = field(repr=False)
+    audit: Audit = field(repr=False)
     features: tuple[Feature, ...] = field(repr=False)
     data: Snapshot = field(repr=False)
     y: NDArray[np.int8] = field(repr=False)
@@ -111,8 +111,8 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     progress("Reading the tables")
     tables = read(project)
     progress("Auditing every field for leaks")
-    audits = check(project, tables)
-    refuse_leaks(project, audits)
+    audit = check(project, tables)
+    refuse_leaks(project, audit)
     progress("Building features as of each snapshot")
     features = declare(
         as_seen(project, tables),
@@ -127,7 +127,7 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
     _refuse_unreadable_rules(project, columns_of(rows.X))
-    return Prepared(project, tables, audits, features, *_learnable(rows))
+    return Prepared(project, tables, audit, features, *_learnable(rows))
 
 
 def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Comparison:
@@ -314,7 +314,7 @@ def _facts(prepared: Prepared, comparison: Comparison) -> dict[str, Any]:
         "reason": comparison.reason,
         "excluded": dict(project.exclude),
         "allowed": dict(project.allow),
-        "audit": {audit.field: audit.verdict for audit in prepared.audits},
+        "audit": {entry.field: entry.verdict for entry in prepared.audit.fields},
     }
 
 

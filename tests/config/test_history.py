@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_is_refused(folder: Path, changes: dict[str, 
 def test_a_field_with_a_history_is_no_leak_and_one_without_is(folder: Path) -> None:
     def verdict(project: Any) -> str:
         tables = checking.read(project)
-        return {audit.field: audit.verdict for audit in checking.check(project, tables)}["status"]
+        return {audit.field: audit.verdict for audit in checking.check(project, tables).fields}["status"]
 
     assert verdict(read(folder)) == "ok"
     assert verdict(read(folder, history=None)) == "block"

@@ -35,7 +35,7 @@ def x_education():
 @pytest.fixture(scope="module")
 def x_education_audit(x_education):
     fields, y, _ = x_education
-    return {found.field: found for found in audit(fields, y, group=groups(fields))}
+    return {found.field: found for found in audit(fields, y, group=groups(fields)).fields}
 
 
 def test_x_education_blocks_what_was_filled_in_afterwards(x_education_audit):
@@ -100,14 +100,14 @@ def test_x_education_blocks_do_not_hang_on_names_or_on_how_gaps_are_written(x_ed
             "e": fields["Lead Source"],
         }
     )
-    verdicts = [found.verdict for found in audit(renamed, y, group=groups(fields))]
+    verdicts = [found.verdict for found in audit(renamed, y, group=groups(fields)).fields]
     assert verdicts == ["block", "block", "block", "ok", "ok"]
 
 
 def test_x_education_in_order_shows_what_came_and_went(x_education):
     fields, y, order = x_education
     some = fields[["Asymmetrique Profile Index", "Lead Source"]].set_axis(["f", "g"], axis=1)
-    found = audit(some, y, order=order)
+    found = audit(some, y, order=order).fields
     assert [field.verdict for field in found] == ["suspect", "ok"]
     assert "how it is filled in has changed" in found[0].evidence[0]
 
@@ -115,14 +115,14 @@ def test_x_education_in_order_shows_what_came_and_went(x_education):
 def test_bank_suspects_the_call_and_the_calendar():
     table = read("bank-additional-full.csv", sep=";").replace("unknown", np.nan)
     fields = table.drop(columns="y").assign(pdays=table["pdays"].replace(999, np.nan))
-    found = {f.field: f for f in audit(fields, table["y"] == "yes", order=np.arange(len(table)))}
+    found = {f.field: f for f in audit(fields, table["y"] == "yes", order=np.arange(len(table))).fields}
     suspects = {name for name, field in found.items() if field.verdict == "suspect"}
     calendar = {"emp.var.rate", "cons.price.idx", "cons.conf.idx", "euribor3m", "nr.employed"}
     assert suspects == {"duration"} | calendar
     assert not any(field.verdict == "block" for field in found.values())
     for name in calendar:
-        assert any("follows the calendar" in sentence for sentence in found[name].evidence)
-    assert not any("follows the calendar" in sentence for sentence in found["duration"].evidence)
+        assert any("a calendar in disguise" in sentence for sentence in found[name].evidence)
+    assert not any("a calendar in disguise" in sentence for sentence in found["duration"].evidence)
 
 
 def honest(rng, intent):
@@ -189,7 +189,7 @@ def test_a_planted_leak_is_caught_and_honest_fields_pass(seed):
     y = (rng.random(3000) < 1 / (1 + np.exp(-base - 1.2 * intent))).astype(int)
     name = list(LEAKS)[seed % len(LEAKS)]
     fields = pd.DataFrame({**honest(rng, intent), "planted": LEAKS[name](rng, y)})
-    found = {field.field: field for field in audit(fields, y, seed=seed)}
+    found = {field.field: field for field in audit(fields, y, seed=seed).fields}
     assert found.pop("planted").verdict == "block", name
     assert [field.field for field in found.values() if field.verdict == "block"] == []
     assert sum(field.verdict == "suspect" for field in found.values()) <= 1
@@ -200,7 +200,7 @@ def test_the_leaks_of_a_simulated_company_are_caught(seed):
     world = simulate(leads=3000, seed=seed)
     leads, outcomes = world.leads.to_pandas(), world.outcomes.to_pandas()
     won = outcomes[outcomes["stage"].map(world.contract.outcomes.stages) == "won"]["lead_id"]
-    found = audit(leads.drop(columns="lead_id"), leads["lead_id"].isin(won), seed=seed)
+    found = audit(leads.drop(columns="lead_id"), leads["lead_id"].isin(won), seed=seed).fields
     assert {field.field for field in found if field.verdict == "block"} == set(world.truth.leaks)
 
 
@@ -211,7 +211,7 @@ def test_honest_fields_of_small_tables_pass():
         rng = np.random.default_rng(seed)
         intent = rng.normal(0, 1, 150)
         y = (rng.random(150) < 1 / (1 + np.exp(1 - 1.2 * intent))).astype(int)
-        judged += [field.verdict for field in audit(pd.DataFrame(honest(rng, intent)), y)]
+        judged += [field.verdict for field in audit(pd.DataFrame(honest(rng, intent)), y).fields]
     assert judged.count("block") == 0
     assert judged.count("suspect") <= 0.01 * len(judged)
 
@@ -220,7 +220,7 @@ def test_a_small_sure_group_is_not_a_leak():
     rng = np.random.default_rng(0)
     source = np.where(np.arange(5000) < 75, "recommended", rng.choice(["search", "direct"], 5000))
     y = (rng.random(5000) < np.where(source == "recommended", 0.99, 0.38)).astype(int)
-    assert audit(pd.DataFrame({"source": source}), y)[0].verdict == "ok"
+    assert audit(pd.DataFrame({"source": source}), y).fields[0].verdict == "ok"
 
 
 def table(rows=600, seed=0):
@@ -245,13 +245,13 @@ def test_how_a_field_is_written_does_not_matter(seed):
             "e": pd.Timestamp("2024-01-01") + pd.to_timedelta(number, unit="D"),
         }
     )
-    powers = np.array([(found.auc, found.missing_auc, found.filled_auc) for found in audit(kinds, y)])
+    powers = np.array([(found.auc, found.missing_auc, found.filled_auc) for found in audit(kinds, y).fields])
     np.testing.assert_allclose(powers, np.broadcast_to(powers[0], powers.shape), atol=1e-12)
     words = pd.Series(rng.choice(["red", "green", "blue"], len(y)))
     levels = pd.DataFrame(
         {"a": words, "b": words.astype("category"), "c": words + " ", "d": words.astype(object)}
     )
-    assert len({found.auc for found in audit(levels, y)}) == 1
+    assert len({found.auc for found in audit(levels, y).fields}) == 1
 
 
 def test_power_agrees_with_a_plain_loop():
@@ -268,7 +268,7 @@ def test_power_agrees_with_a_plain_loop():
         rate = (seen["sum"] + 20 * y[fold.train].mean()) / (seen["count"] + 20)
         aucs.append(roc_auc_score(y[fold.test], field[fold.test].map(rate)))
         pairs.append(y[fold.test].sum() * (1 - y[fold.test]).sum())
-    found = audit(field.to_frame("f"), y, seed=4)[0]
+    found = audit(field.to_frame("f"), y, seed=4).fields[0]
     assert found.auc == found.filled_auc == pytest.approx(np.average(aucs, weights=pairs))
     assert found.missing_auc == 0.5
 
@@ -278,8 +278,8 @@ def test_copies_of_a_lead_prove_nothing():
     y = np.repeat(np.random.default_rng(0).integers(0, 2, 40), 20)
     account = np.repeat(np.arange(40), 20)
     fields = pd.DataFrame({"account": [f"account {k}" for k in account]})
-    assert audit(fields, y)[0].verdict == "block"
-    assert audit(fields, y, group=account)[0].verdict == "ok"
+    assert audit(fields, y).fields[0].verdict == "block"
+    assert audit(fields, y, group=account).fields[0].verdict == "ok"
 
 
 def test_evidence_names_no_small_level_and_no_control_characters():
@@ -287,7 +287,7 @@ def test_evidence_names_no_small_level_and_no_control_characters():
     y[:19] = 1
     field = np.where(y, "won\x1b[31m", "lost").astype(object)
     field[:19] = "jane@example.org"
-    found = audit(pd.DataFrame({"notes": field}), y)[0]
+    found = audit(pd.DataFrame({"notes": field}), y).fields[0]
     text = " ".join(found.evidence)
     assert found.verdict == "block"
     assert "'won[31m': 100.0% won" in text
@@ -298,7 +298,7 @@ def test_evidence_names_no_small_level_and_no_control_characters():
 def test_fields_that_hold_nothing_say_so():
     _, y = table()
     fields = pd.DataFrame({"never": [None] * len(y), "always": 1, "blank": " "})
-    assert [(found.verdict, found.evidence) for found in audit(fields, y)] == [
+    assert [(found.verdict, found.evidence) for found in audit(fields, y).fields] == [
         ("ok", ("it is never filled in",)),
         ("ok", ("it is always the same: it tells nothing",)),
         ("ok", ("it is never filled in",)),
@@ -309,7 +309,7 @@ def test_a_name_alone_is_a_question_only_when_the_field_tells_something():
     rng, y = table(2000)
     some = np.where(rng.random(2000) < 0.2, y, rng.integers(0, 2, 2000))
     fields = pd.DataFrame({"lastActivity": some, "last_name_kind": rng.integers(0, 2, 2000), "blast": some})
-    assert [found.verdict for found in audit(fields, y)] == ["suspect", "ok", "ok"]
+    assert [found.verdict for found in audit(fields, y).fields] == ["suspect", "ok", "ok"]
 
 
 @pytest.mark.parametrize("y", [[0] * 20, [1] * 20, [0] * 19 + [1], [0, 1, 2, *[0] * 17]])
@@ -325,8 +325,8 @@ def test_unequal_lengths_are_refused():
 
 def test_no_history_to_look_forward_is_judged_without():
     _, y = table()
-    fields = pd.DataFrame({"f": np.arange(600)})
-    assert audit(fields, y, order=np.ones(600))[0].verdict == "ok"
+    fields = pd.DataFrame({"f": np.arange(600) % 7})
+    assert audit(fields, y, order=np.ones(600)).fields[0].verdict == "ok"
 
 
 def test_thresholds_are_in_the_order_that_makes_sense():

@@ -50,7 +50,7 @@ def test_x_education_reaches_its_bars(tmp_path: Path) -> None:
     assert value_of(trained, "roc_auc") >= 0.87
     assert value_of(trained, "ece") <= 0.02
     assert value_of(trained, "roc_auc") > value_of(trained, "roc_auc", "points") + 0.04
-    verdicts = {audit.field: audit.verdict for audit in trained.prepared.audits}
+    verdicts = {audit.field: audit.verdict for audit in trained.prepared.audit.fields}
     assert {verdicts["Tags"], verdicts["Lead Quality"]} == {"block"}
     assert verdicts["Lead Source"] != "block"  # its pure categories are known from the start
 

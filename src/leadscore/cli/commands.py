@@ -96,23 +96,24 @@ def check(config: Config, json_file: Json = None) -> None:
     show.require_place(json_file)
     project = configs.read(config)
     tables, merges = checking.read_people(project)
-    audits = checking.check(project, tables)
+    audit = checking.check(project, tables)
     show.findings(tables.findings)
     handled = dict.fromkeys(project.allow, "allowed") | dict.fromkeys(project.exclude, "excluded")
     rows = [
         (
-            audit.field,
-            audit.verdict,
-            handled.get(audit.field, ""),
-            audit.evidence[0] if audit.evidence else "",
+            entry.field,
+            entry.verdict,
+            handled.get(entry.field, ""),
+            entry.evidence[0] if entry.evidence else "",
         )
-        for audit in audits
+        for entry in audit.fields
     ]
-    show.table(f"{len(audits)} fields of {project.name}", ("field", "verdict", "config", "evidence"), rows)
+    title = f"{len(audit.fields)} fields of {project.name}"
+    show.table(title, ("field", "verdict", "config", "evidence"), rows)
     if json_file is not None:
         merged = {} if project.contract.identity is None else {"merged": [asdict(merge) for merge in merges]}
-        show.write_json(json_file, {"fields": [_audit_dict(audit) for audit in audits], **merged})
-    checking.refuse_leaks(project, audits)
+        show.write_json(json_file, {"fields": [_audit_dict(entry) for entry in audit.fields], **merged})
+    checking.refuse_leaks(project, audit)
     print("Nothing blocks training.")
 
 
