@@ -270,19 +270,18 @@ def judged(name: str, found: Unseen) -> list[list[str]]:
 
 # -------------------------------------------------------------------------------------------- rare outcomes
 def rare_world(project: Project, leads: int, place: Path) -> Project:
-    """Simulate a company whose leads hardly ever convert: most won ones are taken out of the tables."""
+    """Simulate a company whose leads hardly ever convert: most that would are taken out of the tables."""
     whole = replace(project, source=SimulatedWorld(leads, project.source.seed), ages=(7.0,))
     before = train.prepare(whole)
     rate = before.y[mature(before)].mean()
     kept = RARE * (1 - rate) / rate / (1 - RARE)
     world = simulate(leads, seed=project.source.seed)
-    words = [word for word, stage in project.contract.outcomes.stages.items() if stage == "won"]
-    won = world.outcomes.filter(pc.is_in(world.outcomes["stage"], pa.array(words)))["lead_id"].unique()
-    gone = won.filter(pa.array(np.random.default_rng(0).random(len(won)) >= kept))
+    won = np.unique(before.data.lead_id[before.y == 1])
+    gone = np.random.default_rng(0).permutation(won)[round(kept * len(won)) :]
     paths = {name: place / f"{name}.parquet" for name in ("leads", "events", "outcomes")}
     for name, path in paths.items():
         frame = getattr(world, name)
-        is_gone = pc.fill_null(pc.is_in(frame["lead_id"], gone), False)
+        is_gone = pc.fill_null(pc.is_in(frame["lead_id"], pa.array(gone)), False)
         pq.write_table(frame.filter(pc.invert(is_gone)), path)
     return replace(whole, source=Files(**paths))
 
