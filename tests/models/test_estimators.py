@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
@@ -11,7 +12,7 @@ from leadscore.errors import DataError
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import probability
 from leadscore.models.conditions import Condition
-from leadscore.models.estimators import LogisticScorer, PointsClassifier, TargetError, inner_folds
+from leadscore.models.estimators import LogisticScorer, PointsClassifier, TargetError, inner_folds, strongest
 from leadscore.models.matrix import to_matrix
 from leadscore.models.points import PointRule
 from leadscore.models.saved import read_scorer
@@ -20,8 +21,9 @@ RULES = (
     PointRule("Visits", 4, per="visits", cap=40),
     PointRule("Referred", 40, Condition("source", "is", "Referral")),
 )
-CLASSIFIERS = [PointsClassifier(RULES), LogisticScorer(), BoostedScorer()]
-of_each = pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda c: type(c).__name__)
+CLASSIFIERS = [PointsClassifier(RULES), LogisticScorer(), LogisticScorer(RULES), BoostedScorer()]
+IDS = ["points", "logistic", "shrunk", "boosted"]
+of_each = pytest.mark.parametrize("classifier", CLASSIFIERS, ids=IDS)
 
 
 @parametrize_with_checks([PointsClassifier(), LogisticScorer(), BoostedScorer()])
@@ -46,7 +48,7 @@ def leads(seed, n=1200):
     return X, (rng.random(n) < probability(log_odds)).astype(int), probability(log_odds)
 
 
-@pytest.fixture(scope="module", params=CLASSIFIERS, ids=lambda c: type(c).__name__)
+@pytest.fixture(scope="module", params=CLASSIFIERS, ids=IDS)
 def fitted(request):
     X, y, _ = leads(0)
     return clone(request.param).fit(X, y)
@@ -154,6 +156,83 @@ def test_logistic_margins_are_those_of_a_scikit_learn_pipeline():
     scorer = LogisticScorer(Cs=(0.1,)).fit(X, y)
     margin = scorer.served_.margin(to_matrix(X, scorer.served_.columns))
     np.testing.assert_allclose(margin, peer.decision_function(Z), atol=1e-6)
+
+
+def test_a_penalty_without_end_leaves_the_calibrated_points():
+    for n, wins in ((1200, None), (40, 5), (40, 1)):
+        X, y, _ = leads(17, n=n)
+        y = (
+            y
+            if wins is None
+            else (np.argsort(np.argsort(-X["visits"] + np.arange(n) % 7)) < wins).astype(int)
+        )
+        new, _, _ = leads(18, n=300)
+        points = PointsClassifier(RULES).fit(X, y).predict_proba(new)
+        shrunk = LogisticScorer(RULES, Cs=(1e-12,)).fit(X, y).predict_proba(new)
+        np.testing.assert_allclose(shrunk, points, atol=1e-5)
+
+
+def test_shrunk_log_odds_are_the_minimum_of_their_penalised_loss():
+    X, y, _ = leads(19, n=400)
+    X = X[["visits"]].assign(other=np.random.default_rng(0).normal(size=len(X)))
+    rules = (PointRule("Visits", 4, per="visits", cap=20),)
+    margin = LogisticScorer(rules, Cs=(0.05,)).fit(X, y).served_.margin(X.to_numpy())
+    total = np.minimum(4 * X["visits"], 20).to_numpy()
+    A = StandardScaler().fit_transform(np.column_stack([total, X]))
+    weight = np.array(
+        [1 / 25, 20, 20]
+    )  # a prior with a standard deviation of 5 on the points, C on the others
+
+    def loss(at):
+        eta = at[0] + A @ at[1:]
+        return (np.logaddexp(0, eta) - y * eta).sum() + (weight * at[1:] ** 2).sum() / 2
+
+    best = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x
+    np.testing.assert_allclose(margin, best[0] + A @ best[1:], atol=1e-4)
+
+
+def test_the_order_of_the_points_is_never_turned_round():
+    """Labels that say the opposite: the points keep their order, as nearly nothing."""
+    X, y, _ = leads(20, n=300)
+    shrunk = LogisticScorer(RULES, Cs=(1e-12,)).fit(X, 1 - y)
+    points = PointsClassifier(RULES).fit(X, y)
+    served = shrunk.served_
+    assert 0 < served.weights[0] < 1e-3
+    M = to_matrix(X, served.columns)
+    assert roc_auc_score(points.served_.margin(M) > 30, served.margin(M)) == 1
+
+
+def test_with_tens_of_labels_it_is_no_worse_than_the_better_of_points_and_logistic():
+    new, outcome, _ = leads(21, n=4000)
+    losses = {}
+    for seed in range(12):
+        X, y, _ = leads(100 + seed, n=40)
+        for name, scorer in zip(IDS[:3], CLASSIFIERS[:3], strict=True):
+            p = clone(scorer).fit(X, y).predict_proba(new)[:, 1]
+            losses.setdefault(name, []).append(log_loss(outcome, p))
+    mean = {name: np.mean(values) for name, values in losses.items()}
+    assert mean["shrunk"] < min(mean["points"], mean["logistic"]) + 0.005
+
+
+def test_with_thousands_of_labels_it_learns_what_the_points_leave_out():
+    X, y, _ = leads(22, n=4000)
+    new, outcome, truth = leads(23, n=4000)
+    wrong = (PointRule("Visits", 1, per="visits", cap=3),)
+    p = LogisticScorer(wrong).fit(X, y).predict_proba(new)[:, 1]
+    assert log_loss(outcome, p) < log_loss(outcome, truth) + 0.01
+
+
+def test_the_strongest_within_a_standard_error_is_chosen_by_hand():
+    rng = np.random.default_rng(24)
+    y = rng.integers(0, 2, 90).astype(float)
+    margins = np.stack(
+        [np.zeros(90), 0.2 * (y - 0.5) + 0.3 * rng.normal(size=90), 3 * (y - 0.5), 0.1 * (0.5 - y)]
+    )
+    folds = inner_folds(y, None, 3, 0)
+    losses = [[log_loss(y[t], probability(m[t]), labels=[0, 1]) for _, t in folds] for m in margins]
+    worse = np.array(losses) - losses[2]
+    within = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) * np.sqrt(1 / 3 + 1 / 2)
+    assert strongest(margins, y, folds) == within.tolist().index(True)
 
 
 def test_skewed_numbers_are_drawn_in():

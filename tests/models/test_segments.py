@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from leadscore.errors import ModelError
 from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm
 from leadscore.models.matrix import Column
+from leadscore.models.saved import read_scorer
 from leadscore.models.segments import Segmented
 
 COLUMNS = (Column("visits"), Column("region", ("North", "South", "West")))
@@ -64,7 +65,7 @@ def test_the_segment_is_a_driver_of_its_own():
 
 
 def test_segmented_models_are_read_back():
-    assert Segmented.from_files({**SEGMENTED.to_files(), "calibration.json": b"{}"}) == SEGMENTED
+    assert read_scorer("segmented", {**SEGMENTED.to_files(), "calibration.json": b"{}"}) == SEGMENTED
 
 
 def altered(**values):

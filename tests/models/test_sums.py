@@ -10,6 +10,7 @@ from leadscore.models.conditions import Condition
 from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm
 from leadscore.models.matrix import Column
 from leadscore.models.points import LIMIT, PointRule, PointTable
+from leadscore.models.saved import read_scorer
 from leadscore.models.sums import Sum
 
 COLUMNS = (Column("visits"), Column("source", ("Ads", "Referral")))
@@ -67,9 +68,10 @@ def test_drivers_are_the_parts_drivers_under_names_of_their_own():
     assert TOTAL.driver_columns == (("visits",), ("source",), (), ("visits",), ("source",))
 
 
-def test_sums_are_read_back_even_beside_other_files_and_within_each_other():
-    files = {**TOTAL.to_files(), "calibration.json": b"{}"}
-    assert Sum.from_files(files) == TOTAL
+@pytest.mark.parametrize("total", [TOTAL, Sum((TOTAL, LINEAR), (0.5, 0.5), 0.0)])
+def test_sums_are_read_back_beside_other_files_and_within_each_other(total):
+    files = {**total.to_files(), "calibration.json": b"{}"}
+    assert read_scorer("sum", files) == total
 
 
 def test_parts_over_other_columns_are_refused():

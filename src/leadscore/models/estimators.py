@@ -237,7 +237,9 @@ class LogisticScorer(ServedClassifier):
         served = Sum((points, table), (slope, 1.0), intercept - slope * float(centre[0]))
         # What the columns add is held out. The points' two numbers are not: drawn anew by each fold, they
         # would say more about the folds than about the points where wins are few.
-        return served, fit_sigmoid(P[:, 0] * b[0] + unseen[best] if folds else served.margin(M), y)
+        return served, fit_sigmoid(
+            intercept + P[:, 0] * b[0] + unseen[best] if folds else served.margin(M), y
+        )
 
     def _choose(self, margins: Floats, y: Floats, folds: list[Fold]) -> int:
         if not folds:

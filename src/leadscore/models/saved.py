@@ -8,9 +8,11 @@ from leadscore.models.hazard import HazardForest
 from leadscore.models.linear import LinearTable
 from leadscore.models.points import PointTable
 from leadscore.models.scorer import Scorer
+from leadscore.models.segments import Segmented
+from leadscore.models.sums import Sum
 
 KINDS: Mapping[str, Callable[[Mapping[str, bytes]], Scorer]] = {
-    form.kind: form.from_files for form in (PointTable, LinearTable, Forest, HazardForest)
+    form.kind: form.from_files for form in (PointTable, LinearTable, Forest, HazardForest, Sum, Segmented)
 }
 
 
@@ -19,7 +21,7 @@ def read_scorer(kind: str, files: Mapping[str, bytes]) -> Scorer:
 
     Parameters
     ----------
-    kind : {"points", "linear", "forest", "hazard"}
+    kind : {"points", "linear", "forest", "hazard", "sum", "segmented"}
     files : mapping
         Bytes by file name.
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from leadscore.errors import DataError, explain, nearest, shown
 from leadscore.models.calibration import Sigmoid, probability
-from leadscore.models.estimators import Fold, LogisticScorer, ServedClassifier, inner_folds, strongest
+from leadscore.models.estimators import Fold, LogisticScorer, ServedClassifier, inner_folds
 from leadscore.models.matrix import Bools, Column, Floats
 from leadscore.models.scorer import Scorer
 from leadscore.models.segments import Segmented
@@ -23,9 +23,10 @@ class SegmentedScorer(ServedClassifier):
 
     The model is fitted on all rows. On its out-of-fold log-odds every level of a category then has an
     offset and a slope, drawn to 0 and 1 by normal priors (a logistic with random intercepts and slopes):
-    thirty leads move little, thousands as far as they say. How wide the priors are is chosen out of fold,
-    the narrowest within one standard error of the lowest log loss, so that where segments do not differ
-    the model for all is served as it is. It also serves leads without a segment, or of one never seen.
+    thirty leads move little, thousands as far as they say. How wide the priors are is learned out of fold:
+    the moves under each width are averaged, weighted by the likelihood of the rows held out (the pseudo
+    Bayesian model averaging of Yao and others, 2018), which moved a small segment nearer to its truth than
+    the best width alone. Leads without a segment, or of one never seen, are served by the model for all.
 
     Parameters
     ----------
@@ -34,9 +35,9 @@ class SegmentedScorer(ServedClassifier):
     column : str, optional
         The category whose levels are the segments; without one the model for all is served.
     offset_sds, slope_sds : sequence of float
-        Standard deviations of the priors to choose from, in log-odds, and as a share of the slope.
+        Standard deviations of the priors to weigh, in log-odds, and as a share of the slope.
     folds : int
-        Parts of the validation that chooses.
+        Parts of the validation that weighs them.
     random_state : int
         Deals the groups to the parts.
 
@@ -90,25 +91,36 @@ class SegmentedScorer(ServedClassifier):
                 served, sigmoid = clone(scorer)._learn(M[train], columns, y[train], own)
                 unseen[test] = sigmoid.log_odds(served.margin(M[test]))
             centre = float(unseen.mean())
-            sds = self._choose(unseen, unseen - centre, y, segment, levels, folds)
-            shift, stretch = pool(unseen, unseen - centre, y, segment, levels, *sds)
+            leads = len(y) if groups is None else len(np.unique(np.asarray(groups)))
+            for weight, sds in self._weighed(unseen, unseen - centre, y, segment, levels, folds, leads):
+                own_shift, own_stretch = pool(unseen, unseen - centre, y, segment, levels, *sds)
+                shift, stretch = shift + weight * own_shift, stretch + weight * own_stretch
         # log-odds + shift + stretch * (log-odds - centre), as a move of the margin beneath the calibration
         offsets = (shift + stretch * (calibration.intercept - centre)) / calibration.slope
         moved = Segmented(inner, self.column, tuple(offsets.tolist()), tuple((1.0 + stretch).tolist()))
         mean = float(moved.margin(M).mean()) - inner.contributions(M[:1])[0]
         return replace(moved, mean=mean), calibration
 
-    def _choose(
-        self, log_odds: Floats, x: Floats, y: Floats, segment: Ints, levels: int, folds: list[Fold]
-    ) -> tuple[float, float]:
-        """Choose the widths of the priors: the narrowest within an error of the lowest held-out loss."""
-        choices = sorted(product(sorted(self.offset_sds), sorted(self.slope_sds)), key=sum)
-        said = np.empty((len(choices), len(y)))
-        for i, sds in enumerate(choices):
+    def _weighed(
+        self,
+        log_odds: Floats,
+        x: Floats,
+        y: Floats,
+        segment: Ints,
+        levels: int,
+        folds: list[Fold],
+        leads: int,
+    ) -> list[tuple[float, tuple[float, float]]]:
+        """Give each pair of widths its weight; rows of one lead count as one."""
+        widths = list(product(self.offset_sds, self.slope_sds))
+        loss = np.zeros(len(widths))
+        for i, sds in enumerate(widths):
             for train, test in folds:
                 moves = pool(log_odds[train], x[train], y[train], segment[train], levels, *sds)
-                said[i, test] = _moved(log_odds[test], x[test], segment[test], moves)
-        return choices[strongest(said, y, folds)]
+                eta = _moved(log_odds[test], x[test], segment[test], moves)
+                loss[i] += float((np.logaddexp(0.0, eta) - y[test] * eta).sum())
+        likelihood = np.exp((loss.min() - loss) * leads / len(y))
+        return list(zip((likelihood / likelihood.sum()).tolist(), widths, strict=True))
 
 
 def pool(
