@@ -1,23 +1,30 @@
 """The boosted classifiers: the only file that imports LightGBM."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, cast
 
 import lightgbm
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from leadscore.errors import DataError, UsageError, explain
-from leadscore.models.calibration import Sigmoid, fit_sigmoid, probability
+from leadscore.errors import UsageError, explain
+from leadscore.models.calibration import Sigmoid, fit_sigmoid
 from leadscore.models.estimators import Fold, ServedClassifier, Table, inner_folds
+from leadscore.models.followup import (
+    AtRisk,
+    Ints,
+    at_risk,
+    edges_of,
+    fit_so_far,
+    follow_up,
+    require_same,
+    whole,
+)
 from leadscore.models.forest import Forest
 from leadscore.models.hazard import WEEK, HazardForest, log_odds_of, share_of
 from leadscore.models.matrix import Column, Floats, to_matrix
 from leadscore.models.scorer import Scorer
-
-Ints: TypeAlias = NDArray[np.int64]
 
 
 class BoostedScorer(ServedClassifier):
@@ -100,17 +107,22 @@ class BoostedScorer(ServedClassifier):
             free_raw_data=False,
         )
         folds = inner_folds(y, groups, self.folds, self.random_state)
-        trees, unseen = self._validate(data, M, parameters, folds)
+        trees, boosters = self._choose(data, parameters, folds)
         self.booster_ = lightgbm.train(parameters, data, num_boost_round=trees)
         forest = Forest.from_dump(self.booster_.dump_model(), columns)
-        return forest, fit_sigmoid(forest.margin(M) if unseen is None else unseen, y)
-
-    def _validate(
-        self, data: lightgbm.Dataset, M: Floats, parameters: dict[str, Any], folds: list[Any]
-    ) -> tuple[int, Floats | None]:
-        """Choose the number of trees; give the margins that rows had while they were held out."""
         if not folds:
-            return min(self.max_trees, 50), None
+            return forest, fit_sigmoid(forest.margin(M), y)
+        unseen = np.empty(len(y))
+        for booster, (_, test) in zip(boosters, folds, strict=True):
+            unseen[test] = self._raw(booster, M[test], trees)
+        return forest, fit_sigmoid(unseen, y)
+
+    def _choose(
+        self, data: lightgbm.Dataset, parameters: dict[str, Any], folds: list[Fold]
+    ) -> tuple[int, list[lightgbm.Booster]]:
+        """Choose the number of trees by the folds; give the boosters that have not seen them."""
+        if not folds:
+            return min(self.max_trees, 50), []
         run = lightgbm.cv(
             parameters,
             data,
@@ -119,13 +131,10 @@ class BoostedScorer(ServedClassifier):
             callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
             return_cvbooster=True,
         )
-        trees = run["cvbooster"].best_iteration
-        unseen = np.empty(len(M))
-        for booster, (_, test) in zip(run["cvbooster"].boosters, folds, strict=True):
-            unseen[test] = booster.predict(
-                M[test], num_iteration=trees, raw_score=True, num_threads=self.n_jobs
-            )
-        return trees, unseen
+        return run["cvbooster"].best_iteration, run["cvbooster"].boosters
+
+    def _raw(self, booster: lightgbm.Booster, M: Floats, trees: int) -> Any:
+        return booster.predict(M, num_iteration=trees, raw_score=True, num_threads=self.n_jobs)
 
     def _parameters(self, n: int) -> dict[str, Any]:
         fiftieth = int(np.clip(n // 50, 2, 40))
@@ -190,7 +199,7 @@ class HazardScorer(BoostedScorer):
         self,
         *,
         horizon: float = 30.0,
-        intervals: int = 8,
+        intervals: int = 5,
         max_depth: int = 4,
         num_leaves: int = 15,
         learning_rate: float = 0.05,
@@ -261,11 +270,16 @@ class HazardScorer(BoostedScorer):
         """
         if not 0 < self.horizon < np.inf:
             raise UsageError(explain("a horizon above 0 days", f"{self.horizon}", "correct it"))
-        self._course = _course(days, ended, seen, self.horizon)
+        self._followed = None
+        if days is not None and ended is not None and seen is not None:
+            self._followed = follow_up(days, ended, seen, self.horizon)
+        elif any(given is not None for given in (days, ended, seen)):
+            do = "give all of them, or none"
+            raise UsageError(explain("days, ended and seen together", "only some of them", do))
         try:
             return super().fit(X, y, groups)
         finally:
-            del self._course
+            del self._followed
 
     def predict_within(self, X: Table, days: ArrayLike) -> Floats:
         """Give the calibrated chance of a win within so many days, up to the horizon.
@@ -282,20 +296,20 @@ class HazardScorer(BoostedScorer):
         array of shape (n,)
         """
         won: Floats = self.predict_proba(X)[:, 1]
-        served, M = self._served(X)
+        served, M = self._read(X)
         return won * served.share(M, days)
 
     def urgency(self, X: Table, days: float = WEEK) -> Floats:
         """Give the share of the horizon's chance that falls in the next days, shape (n,)."""
-        served, M = self._served(X)
+        served, M = self._read(X)
         return served.urgency(M, days)
 
     def expected_days(self, X: Table) -> Floats:
         """Give the expected days to the win of a lead that is won within the horizon, shape (n,)."""
-        served, M = self._served(X)
+        served, M = self._read(X)
         return served.expected_days(M)
 
-    def _served(self, X: Table) -> tuple[HazardForest, Floats]:
+    def _read(self, X: Table) -> tuple[HazardForest, Floats]:
         check_is_fitted(self)
         served = cast(HazardForest, self.served_)
         return served, to_matrix(X, served.columns)
@@ -303,169 +317,34 @@ class HazardScorer(BoostedScorer):
     def _learn(
         self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
     ) -> tuple[Scorer, Sigmoid]:
-        course = self._course or _whole(y, self.horizon)
-        _agree(course, y, self.horizon)
-        edges = _edges(course.until[y == 1], self.horizon, self.intervals if self._course else 1)
-        at_risk = _at_risk(course, edges)
+        followed = self._followed or whole(y, self.horizon)
+        require_same(followed, y, self.horizon)
+        edges = edges_of(followed.until[y == 1], self.horizon, self.intervals if self._followed else 1)
+        rows = at_risk(followed, edges, self.random_state)
         parameters = self._parameters(len(y))
         data = lightgbm.Dataset(
-            _beside(M[at_risk.row], at_risk.interval, edges),
-            at_risk.won,
-            weight=at_risk.weight,
-            init_score=at_risk.offsets[at_risk.interval],
+            _beside(M[rows.row], rows.interval, edges),
+            rows.won,
+            weight=rows.weight,
+            init_score=rows.offsets[rows.interval],
             params=parameters,
             feature_name=[f"f{j}" for j in range(len(columns) + (len(edges) > 1))],
             categorical_feature=[j for j, column in enumerate(columns) if column.levels is not None],
             free_raw_data=False,
         )
         folds = inner_folds(y, groups, self.folds, self.random_state)
-        trees, boosters = self._choose(data, parameters, [_spread(fold, at_risk) for fold in folds])
+        trees, boosters = self._choose(data, parameters, [_spread(fold, rows) for fold in folds])
         self.booster_ = lightgbm.train(parameters, data, num_boost_round=trees)
-        forest = _resolved(self.booster_, M, columns, edges, at_risk.offsets)
+        forest = _resolved(self.booster_, M, columns, edges, rows.offsets)
         if not folds:
             return forest, Sigmoid(1.0, 0.0)
-        hazards = np.empty((len(edges), len(y)))
+        unseen = np.repeat(rows.offsets[:, None], len(y), axis=1)
         for booster, (_, test) in zip(boosters, folds, strict=True):
             for j in range(len(edges)):
-                rows = _beside(M[test], np.full(len(test), j), edges)
-                hazards[j, test] = at_risk.offsets[j] + booster.predict(
-                    rows, num_iteration=trees, raw_score=True, num_threads=self.n_jobs
-                )
-        share = share_of(list(hazards), edges, np.minimum(course.seen, self.horizon))
-        return forest, _fit_so_far(log_odds_of(list(hazards)), y, share)
-
-    def _choose(
-        self, data: lightgbm.Dataset, parameters: dict[str, Any], folds: list[Fold]
-    ) -> tuple[int, list[lightgbm.Booster]]:
-        """Choose the number of trees by the folds; give their boosters."""
-        if not folds:
-            return min(self.max_trees, 50), []
-        run = lightgbm.cv(
-            parameters,
-            data,
-            num_boost_round=self.max_trees,
-            folds=folds,
-            callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
-            return_cvbooster=True,
-        )
-        return run["cvbooster"].best_iteration, run["cvbooster"].boosters
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Course:
-    """What came of each row: days until it was won (infinite where it was not), and until the data end."""
-
-    until: Floats
-    seen: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _AtRisk:
-    """Row-intervals: the row, the interval, whether the row was won in it, and its weight.
-
-    `offsets` are the log-odds of each interval's average hazard.
-    """
-
-    row: Ints
-    interval: Ints
-    won: Floats
-    weight: Floats
-    offsets: Floats
-
-
-def _course(
-    days: ArrayLike | None, ended: ArrayLike | None, seen: ArrayLike | None, horizon: float
-) -> _Course | None:
-    given = {"days": days, "ended": ended, "seen": seen}
-    absent = [name for name, values in given.items() if values is None]
-    if len(absent) == len(given):
-        return None
-    if absent:
-        raise UsageError(explain("days, ended and seen together", f"no {absent[0]}", "give all or none"))
-    columns = {name: _numbers(name, values) for name, values in given.items()}
-    if len({len(values) for values in columns.values()}) > 1:
-        found = ", ".join(f"{len(values)} {name}" for name, values in columns.items())
-        raise DataError(explain("days, ended and seen of one length", found, "give one of each a row"))
-    d, e, s = columns.values()
-    for expected, holds in (
-        ("days from 0 on", (d >= 0) & (d < np.inf)),
-        ("ended as 0 (open), 1 (won) or 2 (closed)", np.isin(e, (0, 1, 2))),
-        ("seen at least as long as days", (s >= d) & (s < np.inf)),
-        ("seen as long as days for open rows", (e != 0) | (s == d)),
-    ):
-        if not holds.all():
-            row = int(np.argmin(holds))
-            raise DataError(explain(expected, f"something else in row {row}", "correct or leave out the row"))
-    if len(s) and s.max() < horizon:
-        found = f"at most {s.max():.3g} days"
-        do = "shorten the horizon or give more history"
-        raise DataError(explain(f"leads seen for the horizon of {horizon:g} days", found, do))
-    return _Course(np.where(e == 1, d, np.inf), s)
-
-
-def _numbers(name: str, values: ArrayLike | None) -> Floats:
-    try:
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.empty((0, 0))
-    if numbers.ndim != 1:
-        raise DataError(explain(f"one number of {name} a row", "something else", "give an array of numbers"))
-    return numbers
-
-
-def _whole(y: Floats, horizon: float) -> _Course:
-    """Take every row as seen for the whole horizon, with no more known than whether it was won."""
-    return _Course(np.where(y == 1, 0.0, np.inf), np.full(len(y), horizon))
-
-
-def _agree(course: _Course, y: Floats, horizon: float) -> None:
-    if len(course.until) != len(y):
-        found = f"{len(course.until)} for {len(y)} rows"
-        raise DataError(explain("days, ended and seen for each row", found, "give one of each a row"))
-    other = np.flatnonzero((course.until < horizon) != (y == 1))
-    if len(other):
-        expected = f"y to be whether days and ended tell of a win within {horizon:g} days"
-        do = "give the horizon that y was taken with"
-        raise DataError(
-            explain(expected, f"something else in {len(other)} rows, the first is {other[0]}", do)
-        )
-
-
-def _edges(delays: Floats, horizon: float, intervals: int) -> tuple[float, ...]:
-    """Cut the horizon so that intervals hold about equally many wins; at whole days, a week among them."""
-    if intervals == 1:
-        return (float(horizon),)
-    inner = np.ceil(np.quantile(delays, np.arange(1, intervals) / intervals))
-    return (*sorted({float(edge) for edge in (*inner, WEEK) if 0 < edge < horizon}), float(horizon))
-
-
-def _at_risk(course: _Course, edges: Sequence[float]) -> _AtRisk:
-    """Lay out the row-intervals.
-
-    Where the data end within an interval, a row that is not won yet weighs as much as makes the interval's
-    hazard right: the share f of the interval's wins that fall into the part that was seen, over the chance
-    1 - h f of coming through that part, times 1 - h of coming through it all.
-    """
-    parts, offsets, begin = [], np.empty(len(edges)), 0.0
-    for j, end in enumerate(edges):
-        row = np.flatnonzero((course.until >= begin) & ((course.seen > begin) | (course.until == begin)))
-        until, seen = course.until[row], course.seen[row]
-        won, full = until < end, seen >= end
-        hazard = won[full].mean() if full.any() else 0.0
-        delays = np.sort(until[full & won])
-        part = np.clip((seen - begin) / (end - begin), 0.0, 1.0)
-        before = np.searchsorted(delays, seen)
-        share = (before + _PRIOR * part) / (len(delays) + _PRIOR)
-        weight = np.where(full | won, 1.0, share * (1 - hazard) / np.maximum(1 - hazard * share, 1e-9))
-        rate = np.clip(np.average(won, weights=weight), 0.5 / len(row), 1 - 0.5 / len(row))
-        offsets[j] = np.log(rate / (1 - rate))
-        parts.append((row, np.full(len(row), j), won.astype(np.float64), weight))
-        begin = end
-    rows, intervals, wins, weights = zip(*parts, strict=True)
-    return _AtRisk(*map(np.concatenate, (rows, intervals, wins, weights)), offsets)
-
-
-_PRIOR = 5  # wins: so much an even spread over an interval counts beside the delays in it
+                unseen[j, test] += self._raw(booster, _beside(M[test], np.full(len(test), j), edges), trees)
+        hazards = list(unseen)
+        share = share_of(hazards, edges, np.minimum(followed.seen, self.horizon))
+        return forest, fit_so_far(log_odds_of(hazards), y, share)
 
 
 def _beside(M: Floats, interval: Ints, edges: Sequence[float]) -> Floats:
@@ -473,31 +352,11 @@ def _beside(M: Floats, interval: Ints, edges: Sequence[float]) -> Floats:
     return M if len(edges) == 1 else np.column_stack([M, interval + 1.0])
 
 
-def _spread(fold: Fold, at_risk: _AtRisk) -> Fold:
+def _spread(fold: Fold, rows: AtRisk) -> Fold:
     """Turn a fold of rows into one of row-intervals."""
-    held_out = np.zeros(at_risk.row.max() + 1, dtype=bool)
+    held_out = np.zeros(len(fold[0]) + len(fold[1]), dtype=bool)
     held_out[fold[1]] = True
-    return np.flatnonzero(~held_out[at_risk.row]), np.flatnonzero(held_out[at_risk.row])
-
-
-def _fit_so_far(margin: Floats, y: Floats, share: Floats) -> Sigmoid:
-    """Fit the sigmoid where some rows have not been seen for the whole horizon.
-
-    A row's chance of a win so far is its calibrated chance times the share of it that lies within what
-    was seen. The likelihood of that is climbed by expectation and maximisation (Dempster, Laird and Rubin
-    1977): a row not won yet counts as won with the chance that it still will be.
-    """
-    rows, sigmoid = np.concatenate([margin, margin]), Sigmoid(1.0, 0.0)
-    outcome = np.repeat([1.0, 0.0], len(y))
-    for _ in range(200):
-        chance = probability(sigmoid.log_odds(margin))
-        later = chance * (1 - share) / np.maximum(1 - chance * share, 1e-12)
-        won = np.where(y == 1, 1.0, later)
-        before, sigmoid = sigmoid, fit_sigmoid(rows, outcome, np.concatenate([won, 1 - won]))
-        moved = abs(sigmoid.slope - before.slope) + abs(sigmoid.intercept - before.intercept)
-        if moved < 1e-6 or share.min() == 1.0:
-            break
-    return sigmoid
+    return np.flatnonzero(~held_out[rows.row]), np.flatnonzero(held_out[rows.row])
 
 
 # ---- from LightGBM's trees to those of each interval
