@@ -16,17 +16,29 @@ from leadscore.models.matrix import Bools, Column, Floats
 Ints: TypeAlias = NDArray[np.int64]
 
 NEVER_SEEN, OUTSIDE, UNUSUAL = "never seen", "outside the range", "unusual combination"
-SHARE: Final = 0.01  # of leads like those of training that are called unlike them
+_WAYS: Final = ("", NEVER_SEEN, OUTSIDE)
+# Shares of held-out leads that may be called unlike those of training; one in a hundred in all, as what is
+# served has seen more leads than each fold, so that fewer are far or new.
+_FAR, _NEW, _RARE = 0.0025, 0.0025, 0.0085
 _QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)  # finer where values are rare
 _BINS: Final = (
     len(_QUANTILES) + 2
 )  # the last is for missing; of levels, the last but one for all further ones
 _FOLDS: Final = 5
 _PAIRED: Final = 10_000  # rows from which the tree of dependences is drawn
-_WEIGHT: Final = 5.0  # rows that what a column has of itself counts beside those that have the parent's value
-_LEAST_REACH: Final = 0.1  # ranges by which a number far outside exceeds its own, at least
+_WEIGHT: Final = 1.0  # rows that a column's own shares count for beside those that have the parent's value
+_LEAST_REACH: Final = 0.1  # ranges by which a number far outside exceeds its column's own, at least
 _BLOCK: Final = 1 << 14  # rows looked at at a time
 _NAMED: Final = 3  # columns that a combination is told by
+_ARRAYS: Final[Mapping[str, type[np.generic]]] = {
+    "low": np.float64,
+    "high": np.float64,
+    "edges": np.float64,
+    "bin_of": np.int64,
+    "parent": np.int64,
+    "surprise": np.float64,
+    "cut": np.float64,
+}
 
 
 class Unlike(NamedTuple):
@@ -40,28 +52,24 @@ class Unlike(NamedTuple):
 class Familiar:
     """What the leads of training were like: ranges, levels, and which values go together.
 
-    A lead is unlike them when a number lies far outside its column's range, when a level (or nothing at all)
-    never occurred in its column, or when its values go together in a way that only the rarest leads show:
-    minus the log-probability of its values, each column's given that of one other (the tree of Chow and Liu
-    1968), is above a cut.
+    A lead is unlike them when a number lies far outside its column's range, when a level (or a missing value)
+    never occurred in its column, or when its values go together as only the rarest leads' do: minus the
+    log-probability of them all, each column's given that of one other (the tree of Chow and Liu 1968 over
+    histograms), is above a cut.
 
     Parameters
     ----------
     columns : tuple of Column
     low, high : arrays of shape (columns,)
-        The numbers that are not far outside; unused for categories.
+        The numbers that are not far outside.
     edges : array of shape (columns * 8,)
         The upper ends of a number's bins, rising; infinite where there are fewer.
-    bin_of : array of shape (levels of all categories,), int64
-        In which bin a level is.
-    known : array of shape (levels of all categories and one a column,), uint8
-        For each level of a column, and then for a missing value: 0 where a lead that has it is unlike.
+    bin_of : array of shape (levels of all categories and one a column,), int64
+        The bin of each level of a column, and then of a missing value; ~bin for what is new.
     parent : array of shape (columns,), int64
         Which column each is judged by; -1 for none.
     surprise : array of shape (columns * 10 * 10,)
         Minus the log-probability of each bin (rows) given the parent's (columns).
-    typical : array of shape (columns,)
-        The average surprise in training.
     cut : array of shape (1,)
         The total surprise above which a combination is unusual.
 
@@ -76,10 +84,8 @@ class Familiar:
     high: Floats
     edges: Floats
     bin_of: Ints
-    known: NDArray[np.uint8]
     parent: Ints
     surprise: Floats
-    typical: Floats
     cut: Floats
 
     def __post_init__(self) -> None:
@@ -99,8 +105,11 @@ class Familiar:
         array of shape (n,)
             Each row by itself: the others do not matter.
         """
-        parts = [M[start : start + _BLOCK] for start in range(0, len(M), _BLOCK)]
-        return np.concatenate([np.zeros(0, bool), *(self._unlike(part) for part in parts)])
+        found = [np.zeros(0, bool)]
+        for start in range(0, len(M), _BLOCK):
+            bins, ways = self._read(M[start : start + _BLOCK])
+            found.append(ways.any(axis=0) | (_total(self._surprise(bins)) > self.cut[0]))
+        return np.concatenate(found)
 
     def why(self, row: Floats) -> tuple[Unlike, ...]:
         """Tell what about one row is unlike the leads of training; nothing where it is like them.
@@ -112,19 +121,17 @@ class Familiar:
         Returns
         -------
         tuple of Unlike
-            Every column with a level never seen or a number far outside, in their order; where there is none,
-            the columns that make the combination unusual, the strangest first, at most three.
+            Every column with something new or a number far outside, in their order; where there is none, the
+            columns that make the combination unusual, the strangest first, at most three.
         """
-        M = np.asarray(row, np.float64)[None, :]
-        new, far = self._new(M)[0], self._far(M)[0]
-        if (new | far).any():
-            ways = np.where(new, NEVER_SEEN, OUTSIDE)
-            return tuple(Unlike(self.columns[j].name, str(ways[j])) for j in np.flatnonzero(new | far))
-        parts = self._surprise(self._bins(M))[:, 0]
-        if not _total(parts[:, None])[0] > self.cut[0]:
+        bins, ways = self._read(np.asarray(row, np.float64)[None, :])
+        if ways.any():
+            return tuple(Unlike(self.columns[j].name, _WAYS[ways[j, 0]]) for j in np.flatnonzero(ways))
+        surprise = self._surprise(bins)
+        if _total(surprise)[0] <= self.cut[0]:
             return ()
-        strangest = np.argsort(self.typical - parts, kind="stable")[:_NAMED]
-        return tuple(Unlike(self.columns[j].name, UNUSUAL) for j in strangest if parts[j] > self.typical[j])
+        strangest = np.argsort(-surprise[:, 0], kind="stable")[:_NAMED]
+        return tuple(Unlike(self.columns[j].name, UNUSUAL) for j in strangest)
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form, familiar.npz: equal values are equal bytes."""
@@ -150,37 +157,19 @@ class Familiar:
             raise _unreadable()
         return cls(tuple(Column.from_dict(column) for column in columns), **arrays)
 
-    def _unlike(self, M: Floats) -> Bools:
-        known = ~(self._new(M).any(axis=1) | self._far(M).any(axis=1))
-        unlike: Bools = ~known | (_total(self._surprise(self._bins(M))) > self.cut[0])
-        return unlike
-
-    def _new(self, M: Floats) -> Bools:
-        new = np.empty(M.shape, bool)
-        for j, (column, start) in enumerate(zip(self.columns, self._first_known, strict=True)):
-            levels = _levels(column)
-            code = np.where(np.isnan(M[:, j]), levels, M[:, j] if levels else -1.0).astype(np.int64)
-            new[:, j] = (code >= 0) & (self.known[start + np.maximum(code, 0)] == 0)
-        return new
-
-    def _far(self, M: Floats) -> Bools:
-        number = np.array([column.levels is None for column in self.columns], bool)
-        far: Bools = ((self.low > M) | (self.high < M)) & number
-        return far
-
-    def _bins(self, M: Floats) -> Ints:
-        """Give each value's bin, columns down."""
-        bins = np.empty(M.T.shape, np.int64)
+    def _read(self, M: Floats) -> tuple[Ints, NDArray[np.int8]]:
+        """Give each value's bin, and in which of _WAYS it is unlike by itself, columns down."""
+        bins, ways = np.empty(M.T.shape, np.int64), np.empty(M.T.shape, np.int8)
         edges = self.edges.reshape(-1, len(_QUANTILES))
-        for j, (column, start) in enumerate(zip(self.columns, self._first_level, strict=True)):
-            x = M[:, j]
-            absent = np.isnan(x)
+        for j, (column, start) in enumerate(zip(self.columns, self._start, strict=True)):
+            x = np.ascontiguousarray(M[:, j])
+            found = self.bin_of[start + _codes(x, column)]
+            bins[j], ways[j] = np.where(found < 0, ~found, found), found < 0
             if column.levels is None:
-                bins[j] = np.searchsorted(edges[j], x)
-            elif column.levels:
-                bins[j] = self.bin_of[start + np.where(absent, 0.0, x).astype(np.int64)]
-            bins[j, absent] = _BINS - 1
-        return bins
+                present = ~np.isnan(x)
+                bins[j] = np.where(present, np.searchsorted(edges[j], x), bins[j])
+                ways[j] = np.where(present, 2 * ((x < self.low[j]) | (x > self.high[j])), ways[j])
+        return bins, ways
 
     def _surprise(self, bins: Ints) -> Floats:
         """Give each value's surprise, columns down."""
@@ -189,12 +178,9 @@ class Familiar:
         return table[np.arange(len(bins))[:, None], bins, given]
 
     @cached_property
-    def _first_level(self) -> Ints:
-        return np.cumsum([0, *map(_levels, self.columns)])[:-1]
-
-    @cached_property
-    def _first_known(self) -> Ints:
-        return self._first_level + np.arange(len(self.columns))
+    def _start(self) -> Ints:
+        """Where each column's bins begin in bin_of."""
+        return np.cumsum([0, *(_levels(column) + 1 for column in self.columns)])[:-1]
 
 
 def fit_familiar(
@@ -203,8 +189,8 @@ def fit_familiar(
     """Learn what the leads of training are like, so that one in a hundred further ones like them is not.
 
     How far outside a range is far, and above which surprise a combination is unusual, is what leads held out
-    show. A level never seen counts in a column where further ones are not to be expected, which the levels
-    that one lead only has tell (Good 1953).
+    show. A level that never occurred is new unless such are to be expected in its column, by how many leads
+    have a level for themselves (Good 1953).
 
     Parameters
     ----------
@@ -235,118 +221,98 @@ def fit_familiar(
     (Unlike(column='visits', way='outside the range'),)
     """
     lead = np.arange(len(M)) if group is None else np.unique(np.asarray(group), return_inverse=True)[1]
-    leads = int(lead.max()) + 1 if len(lead) else 0
+    leads = int(lead.max(initial=-1)) + 1
     if leads < 2 * _FOLDS or not columns:
         few = f"{leads} leads and {len(columns)} columns"
         raise DataError(explain(f"{2 * _FOLDS} leads and a column", few, "give more history"))
     rng = np.random.default_rng(seed)
     fold = (rng.permutation(leads) % _FOLDS)[lead]
-    number = np.array([column.levels is None for column in columns], bool)
-    blank = Familiar(
+    found = Familiar(
         tuple(columns),
-        *_ranges(M, number, fold),
+        *_ranges(M, [j for j, column in enumerate(columns) if column.levels is None], fold),
         edges=np.concatenate([_edges(x) for x in M.T]),
-        bin_of=np.concatenate([np.zeros(0, np.int64), *map(_frequent_first, M.T, columns)]),
-        known=_known(M, columns, lead, leads),
+        bin_of=_bins_of_levels(M, columns, lead, leads),
         parent=np.full(len(columns), -1),
-        surprise=np.zeros(len(columns) * _BINS * _BINS),
-        typical=np.zeros(len(columns)),
+        surprise=np.zeros(len(columns) * _BINS**2),
         cut=np.zeros(1),
     )
-    bins = blank._bins(M)
-    tree = replace(blank, parent=_tree(bins[:, rng.permutation(len(M))[:_PAIRED]]))
+    bins, _ = found._read(M)
+    parent = _tree(bins[:, rng.permutation(len(M))[:_PAIRED]])
     held_out = np.empty(len(M))
     for k in range(_FOLDS):
-        surprise = _surprise_table(bins[:, fold != k], tree.parent)
-        held_out[fold == k] = _total(replace(tree, surprise=surprise)._surprise(bins[:, fold == k]))
-    found = replace(tree, surprise=_surprise_table(bins, tree.parent))
-    return replace(
-        found,
-        typical=found._surprise(bins).mean(axis=1),
-        cut=np.array([np.quantile(held_out, 1 - SHARE / 2)]),
-    )
+        part = replace(found, parent=parent, surprise=_surprise_of(bins[:, fold != k], parent))
+        held_out[fold == k] = _total(part._surprise(bins[:, fold == k]))
+    cut = np.array([np.quantile(held_out, 1 - _RARE)])
+    return replace(found, parent=parent, surprise=_surprise_of(bins, parent), cut=cut)
 
 
-def _ranges(M: Floats, number: Bools, fold: Ints) -> tuple[Floats, Floats]:
-    """Widen each column's range by as many times itself as held-out leads exceed it, all but a few."""
+def _ranges(M: Floats, numbers: Sequence[int], fold: Ints) -> tuple[Floats, Floats]:
+    """Widen the range of every number by as many times itself as held-out leads exceed it, but for a few."""
     excess = np.zeros(len(M))
     for k in range(_FOLDS):
         low, high = _ends(M[fold != k])
-        rest = M[fold == k]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            beyond = np.maximum(low - rest, rest - high) / (high - low)
-        usable = number & (high > low)
-        excess[fold == k] = np.fmax.reduce(beyond[:, usable], axis=1, initial=0.0)
+        varied = [j for j in numbers if high[j] > low[j]]
+        x, low, high = M[fold == k][:, varied], low[varied], high[varied]
+        excess[fold == k] = np.fmax.reduce(np.fmax(low - x, x - high) / (high - low), axis=1, initial=0.0)
+    reach = max(float(np.quantile(excess, 1 - _FAR)), _LEAST_REACH)
     low, high = _ends(M)
-    reach = max(float(np.quantile(excess, 1 - SHARE / 4)), _LEAST_REACH) * (high - low)
-    return np.where(number, low - reach, 0.0), np.where(number, high + reach, 0.0)
+    return low - reach * (high - low), high + reach * (high - low)
 
 
 def _ends(M: Floats) -> tuple[Floats, Floats]:
     """Give each column's range; zeros where nothing is there."""
-    low, high = np.fmin.reduce(M, axis=0), np.fmax.reduce(M, axis=0)
-    return np.nan_to_num(low), np.nan_to_num(high)
+    return np.nan_to_num(np.fmin.reduce(M, axis=0)), np.nan_to_num(np.fmax.reduce(M, axis=0))
 
 
 def _edges(x: Floats) -> Floats:
     """Part a column at its quantiles; each bin takes its upper end in."""
-    present = x[~np.isnan(x)]
     edges = np.full(len(_QUANTILES), np.inf)
+    present = x[~np.isnan(x)]
     if len(present):
         places = np.unique(np.quantile(present, _QUANTILES, method="lower"))
         edges[: len(places)] = places
     return edges
 
 
-def _frequent_first(x: Floats, column: Column) -> Ints:
-    """Give each frequent level a bin of its own, and all further ones the last."""
-    levels = _levels(column)
-    counts = np.bincount(x[~np.isnan(x)].astype(np.int64), minlength=levels) if levels else np.zeros(0)
-    rank = np.empty(levels, np.int64)
-    rank[np.argsort(-counts, kind="stable")] = np.arange(levels)
-    return np.minimum(rank, _BINS - 2)
-
-
-def _known(M: Floats, columns: Sequence[Column], lead: Ints, leads: int) -> NDArray[np.uint8]:
-    """Mark what occurred; where many a level is one lead's only, further ones are to be expected."""
-    marks, rates = [], []
+def _bins_of_levels(M: Floats, columns: Sequence[Column], lead: Ints, leads: int) -> Ints:
+    """Give each frequent level a bin of its own, all further ones the next, and mark what is new."""
+    bins, new, alone = [], [], []
     for x, column in zip(M.T, columns, strict=True):
         levels = _levels(column)
-        code = np.where(np.isnan(x), levels, x if levels else -1.0).astype(np.int64)
-        pairs = np.unique(code[code >= 0] * leads + lead[code >= 0]) // leads
-        holders = np.bincount(pairs, minlength=levels + 1)
-        marks.append((holders > 0).astype(np.uint8))
-        rates.append((holders == 1).sum() / leads)
-    expected = 0.0
-    for j in np.argsort(rates, kind="stable"):
-        expected += rates[j]
-        if expected > SHARE / 4:
-            marks[j][:] = 1
-    return np.concatenate(marks)
+        told = np.isnan(x) | (column.levels is not None)
+        held = np.unique(_codes(x[told], column) * leads + lead[told]) // leads  # what a lead has, once
+        counts = np.bincount(held, minlength=levels + 1)
+        rank = np.empty(levels, np.int64)
+        rank[np.argsort(-counts[:-1], kind="stable")] = np.arange(levels)
+        bins.append(np.append(np.minimum(rank, _BINS - 2), _BINS - 1))
+        new.append(counts == 0)
+        alone.append(int((counts == 1).sum()))
+    expected = np.cumsum(np.sort(alone)) / leads
+    for j in np.argsort(alone, kind="stable")[expected > _NEW]:
+        new[j][:] = False
+    return np.where(np.concatenate(new), ~np.concatenate(bins), np.concatenate(bins))
 
 
 def _tree(bins: Ints) -> Ints:
-    """Give each column the parent that tells most of it: the spanning tree of the most mutual information."""
-    p, n = bins.shape
-    hot = (bins[:, None, :] == np.arange(_BINS)[:, None]).reshape(p * _BINS, n).astype(np.float32)
-    both = (hot @ hot.T).astype(np.float64).reshape(p, _BINS, p, _BINS) / n
-    one = np.stack([np.bincount(b, minlength=_BINS) for b in bins]) / n
-    told = np.where(both > 0, both, 1.0)
-    told /= np.where(both > 0, one[:, :, None, None] * one[None, None], 1.0)
-    information = (both * np.log(told)).sum(axis=(1, 3))
-    parent = np.full(p, -1)
-    nearest, best = np.zeros(p, np.int64), information[0].copy()
-    waiting = np.arange(p) > 0
+    """Give each column the parent that tells most of it: the spanning tree of most mutual information."""
+    columns, rows = bins.shape
+    hot = (bins[:, None, :] == np.arange(_BINS)[:, None]).reshape(columns * _BINS, rows).astype(np.float32)
+    both = (hot @ hot.T).astype(np.float64).reshape(columns, _BINS, columns, _BINS) / rows
+    alone = hot.mean(axis=1, dtype=np.float64).reshape(columns, _BINS)
+    apart = alone[:, :, None, None] * alone
+    told = (both * np.log(np.divide(both, apart, out=np.ones_like(both), where=both > 0))).sum(axis=(1, 3))
+    parent = np.full(columns, -1)
+    nearest, most = np.zeros(columns, np.int64), told[0]
+    waiting = np.arange(columns) > 0
     while waiting.any():
-        j = int(np.where(waiting, best, -np.inf).argmax())
+        j = int(np.where(waiting, most, -np.inf).argmax())
         parent[j], waiting[j] = nearest[j], False
-        nearer = information[j] > best
-        nearest, best = np.where(nearer, j, nearest), np.where(nearer, information[j], best)
+        nearest, most = np.where(told[j] > most, j, nearest), np.maximum(told[j], most)
     return parent
 
 
-def _surprise_table(bins: Ints, parent: Ints) -> Floats:
-    """Count how often each bin goes with the parent's; what a column has of itself fills in for few rows."""
+def _surprise_of(bins: Ints, parent: Ints) -> Floats:
+    """Count how often each bin goes with the parent's; where that is rare, a column's own shares count."""
     tables = []
     for own, above in zip(bins, parent, strict=True):
         given = bins[above] if above >= 0 else np.zeros_like(own)
@@ -368,35 +334,26 @@ def _levels(column: Column) -> int:
     return 0 if column.levels is None else len(column.levels)
 
 
-_ARRAYS: Final[Mapping[str, type[np.generic]]] = {
-    "low": np.float64,
-    "high": np.float64,
-    "edges": np.float64,
-    "bin_of": np.int64,
-    "known": np.uint8,
-    "parent": np.int64,
-    "surprise": np.float64,
-    "typical": np.float64,
-    "cut": np.float64,
-}
+def _codes(x: Floats, column: Column) -> Ints:
+    """Give each level its number, and missing the next; a column of numbers has that one alone."""
+    return np.where(np.isnan(x) | (column.levels is None), _levels(column), x).astype(np.int64)
 
 
 def _claims(f: Familiar) -> Iterator[bool]:
     """Say one thing after another that the arrays must fulfil; each may rely on those before."""
-    p, levels = len(f.columns), sum(map(_levels, f.columns))
-    sizes = (p, p, p * len(_QUANTILES), levels, levels + p, p, p * _BINS**2, p, 1)
+    columns = len(f.columns)
+    levels = sum(_levels(column) + 1 for column in f.columns)
+    sizes = (columns, columns, columns * len(_QUANTILES), levels, columns, columns * _BINS**2, 1)
     for (name, dtype), size in zip(_ARRAYS.items(), sizes, strict=True):
         array = getattr(f, name)
         yield array.shape == (size,) and array.dtype == dtype
-    for name in ("low", "high", "surprise", "typical", "cut"):
-        yield bool(np.isfinite(getattr(f, name)).all())
-    edges = f.edges.reshape(p, -1)
+    yield all(np.isfinite(array).all() for array in (f.low, f.high, f.surprise, f.cut))
+    edges = f.edges.reshape(columns, -1)
     yield bool((edges[:, 1:] >= edges[:, :-1]).all())
-    yield bool(((f.bin_of >= 0) & (f.bin_of < _BINS - 1)).all())
-    yield bool(((f.parent >= -1) & (f.parent < p)).all())
+    yield bool((np.where(f.bin_of < 0, ~f.bin_of, f.bin_of) < _BINS).all())
+    yield bool(((f.parent >= -1) & (f.parent < columns)).all())
 
 
 def _unreadable() -> ModelError:
-    return ModelError(
-        explain("the arrays of familiar leads in familiar.npz", "something else", "restore the model's files")
-    )
+    expected = "the arrays of familiar leads in familiar.npz"
+    return ModelError(explain(expected, "something else", "restore the model's files"))

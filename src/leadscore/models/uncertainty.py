@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -120,11 +121,11 @@ _CURVES: Final = ("log_odds", "low", "high")
 def fit_interval(log_odds: ArrayLike, y: ArrayLike, group: ArrayLike, *, level: float = 0.9) -> Interval:
     """Fit the interval on what a model said of leads that it had not seen.
 
-    A restricted cubic spline of the log-odds (Harrell 2015) with more knots the more wins there are is
-    fitted by logistic regression, as a flexible calibration curve is (Van Calster et al. 2016). The interval
-    is the curve's by its standard errors, widened by the average design effect of several rows a lead (Rao
-    and Scott 1984); both bounds are sorted, which makes them rise with the score and only ever brings them
-    nearer to a rate that rises (Chernozhukov, Fernandez-Val and Galichon 2009).
+    A restricted cubic spline of the log-odds, with the more knots the more wins there are (Harrell 2015), is
+    fitted by logistic regression: a flexible calibration curve (Van Calster et al. 2016). The interval is the
+    curve's by standard errors that allow for several rows a lead (Liang and Zeger 1986), and are never below
+    those of rows that stand alone. Both bounds are sorted, which makes them rise with the score and only ever
+    brings them nearer to a rate that rises (Chernozhukov, Fernandez-Val and Galichon 2009).
 
     Parameters
     ----------
@@ -169,12 +170,12 @@ def fit_interval(log_odds: ArrayLike, y: ArrayLike, group: ArrayLike, *, level: 
     score = basis * (won - probability(x + basis @ beta))[:, None]
     per_lead = np.stack([np.bincount(lead, part) for part in score.T], axis=1)
     leads = len(per_lead)
-    effect = float(np.trace(covariance @ (per_lead.T @ per_lead))) / len(beta) * leads / (leads - 1)
+    robust = covariance @ (per_lead.T @ per_lead) @ covariance * (leads / (leads - 1))
 
     at = np.linspace(x.min(), max(x.max(), x.min() + 1e-6), _GRID)
     curves = _spline(at, knots)
-    variance = (curves @ covariance * curves).sum(axis=1) * max(1.0, effect)
-    reach = _normal_quantile((1 + level) / 2) * np.sqrt(variance)
+    variance = np.maximum(*((curves @ matrix * curves).sum(axis=1) for matrix in (covariance, robust)))
+    reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
     middle = at + curves @ beta
     return Interval(level, at, np.sort(middle - reach), np.sort(middle + reach))
 
@@ -233,12 +234,6 @@ def _newton(x: Floats, won: Floats, basis: Floats) -> tuple[Floats, Floats]:
         step = np.asarray(np.linalg.solve(hessian, basis.T @ (won - p) - _RIDGE * beta), np.float64)
         beta = beta + step
     return beta, hessian
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)
 
 
 def _unreadable() -> ModelError:
