@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from leadscore.evaluation.compare import Comparison
 from leadscore.evaluation.metrics import Floats, calibration_bins, mass, ranking
+from leadscore.evaluation.reliability import Reliability
 
 # Okabe and Ito's palette, told apart by the colour-blind; dashes and markers tell apart in black and white
 _MODEL_STYLES: Final = (
@@ -118,6 +119,31 @@ def reliability(comparison: Comparison) -> Figure:
         axes.plot([0, limit], [0, limit], label="as said", zorder=1, **_RULER)
         axes.set(xlim=(0, limit), ylim=(0, limit))
         axes.legend(loc="upper left", title="model (ECE)", alignment="left")
+    return figure
+
+
+def promises(found: Reliability) -> Figure:
+    """Draw what was seen against what was promised, in ten bins of equal counts with their 95 % intervals.
+
+    Parameters
+    ----------
+    found : Reliability
+
+    Returns
+    -------
+    Figure
+        A point with its interval a bin, beside the dotted line of probabilities that hold.
+    """
+    with mpl.rc_context(_RC):
+        figure, axes = _axes("Do the probabilities hold?", "probability said", "share really won")
+        bins = found.table
+        style: dict[str, Any] = dict(_MODEL_STYLES[0])
+        axes.plot(bins["promised"], bins["observed"], label="seen", **style)
+        axes.vlines(bins["promised"], bins["low"], bins["high"], color=style["color"], linewidth=1)
+        limit = min(1.0, 1.05 * float(max(bins["promised"].max(), bins["high"].max())))
+        axes.plot([0, limit], [0, limit], label="as said", zorder=1, **_RULER)
+        axes.set(xlim=(0, limit), ylim=(0, limit))
+        axes.legend(loc="upper left")
     return figure
 
 

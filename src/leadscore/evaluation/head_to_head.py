@@ -21,7 +21,7 @@ _NUMBERS: Final = ("value", "low", "high", "difference", "difference_low", "diff
 _WORDS: Final = {"taken": "MQLs taken", "found": "conversions found"}
 _SHARES: Final = ("precision", "recall")
 _TOLD_APART: Final = 0.05  # level of the exact test
-_FEWEST: Final = 6  # discordant conversions, all on one side, that the exact test can tell apart
+_ALIKE: Final = 1e-7  # tables whose probabilities differ by less are as likely as each other
 _SLIGHT: Final = 0.02  # a share of the baseline's finds that hardly matters
 _HOPELESS: Final = 100  # times the conversions there are: beyond that, two models are level
 _Z: Final = 1.959963984540054
@@ -164,13 +164,13 @@ def head_to_head(
 
     Intervals are percentiles of a bootstrap over leads, in which every draw plays the periods anew with the
     same capacity; the draws are the same for all models, so that differences are paired (Efron and
-    Tibshirani 1993, chapters 8 and 13). A model is better when the interval of the difference in conversions
-    found lies above 0 and an exact test on the conversions that only one of the two found (McNemar 1947)
-    agrees at 5 %: of few conversions the percentiles alone say too much. It is not better when the interval
-    lies below 2 % of what the baseline found. Otherwise the verdict names the number of conversions at which
-    the half width of the interval would equal the difference seen: with W conversions now, a difference d
-    of standard error s, and both d / W and s / sqrt(W) as they are, (1.96 s / d)^2 W in all (Cochran 1977,
-    section 4.6).
+    Tibshirani 1993, chapters 8 and 13). A model is not better when the interval of the difference in
+    conversions found ends below 2 % of what the baseline found. It is better when that interval lies above 0
+    and Fisher's exact test, on the leads that only one of the two took, agrees at 5 %: with few conversions
+    the percentiles alone claim too much. Otherwise the verdict names how many more conversions
+    would make the half width of the interval equal the difference: with W conversions now, and a difference d
+    of standard error s, (1.96 s / d)^2 W in all (Cochran 1977, section 4.6), or as many as the exact test
+    needs if those are more.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def head_to_head(
     group : array of n lead codes, optional
         Rows of one lead; every row is a lead of its own when left out.
     value : float or array of n floats, optional
-        What a win brings, in money; of an array, only the rows that converted are read.
+        What a win brings, in money; of an array, the highest of a lead's rows that converted.
     cost : float, optional
         What it costs to work one lead, in the same money; 0 when left out. Needs `value`.
     draws : int
@@ -246,7 +246,7 @@ def head_to_head(
     figures = {name: _figures(done, there, price) for name, done in work.items()}
     verdicts = {
         name: _verdict(
-            figures[name], figures[baseline], _only(chosen, name, baseline, field), field, baseline
+            figures[name], figures[baseline], _alone(chosen, name, baseline, field), field, baseline
         )
         for name in scores
         if name != baseline
@@ -404,24 +404,32 @@ def _frame(figures: Mapping[str, Mapping[str, Floats]], field: _Field, baseline:
     return pd.concat(parts, ignore_index=True)
 
 
-def _only(chosen: Mapping[str, Floats], model: str, baseline: str, field: _Field) -> tuple[float, float]:
-    """Count the conversions that only the model found, and those that only the baseline found."""
-    gap = (chosen[model] - chosen[baseline]) * field.won
-    return float(gap.clip(min=0).sum()), float((-gap).clip(min=0).sum())
+def _alone(chosen: Mapping[str, Floats], model: str, baseline: str, field: _Field) -> Floats:
+    """Count what only one of the two took: conversions and other leads, of the model and of the baseline.
+
+    A lead taken in part, as one of several level at the line, counts so that the variance stays right.
+    """
+    gap = chosen[model] - chosen[baseline]
+    whole = float(np.abs(gap).sum()) / max(float((gap**2).sum()), np.finfo(np.float64).tiny)
+    counts = [[side @ field.won, side @ (1 - field.won)] for side in (gap.clip(min=0), (-gap).clip(min=0))]
+    return whole * np.array(counts)
 
 
-def _chance(more: float, fewer: float) -> float:
-    """Give the two-sided p-value of a split as uneven as this among coin tosses (McNemar's exact test)."""
-    tails, tosses = math.ceil(min(more, fewer)), math.ceil(min(more, fewer)) + math.floor(max(more, fewer))
-    k = np.arange(1, tails + 1)
-    ways = np.append(0.0, np.cumsum(np.log((tosses - k + 1) / k)))  # logarithms of the binomial coefficients
-    return min(1.0, 2 * float(np.exp(ways - tosses * math.log(2)).sum()))
+def _chance(alone: Floats) -> float:
+    """Give the two-sided p-value of Fisher's exact test on a table of four counts, made whole."""
+    (a, b), (c, d) = np.rint(alone).astype(np.int64)
+    ways = np.append(0.0, np.cumsum(np.log(np.arange(1, a + b + c + d + 1))))  # logarithms of factorials
+    won = np.arange(max(0, a - d), min(a + b, a + c) + 1)
+    likely = -(ways[won] + ways[a + b - won] + ways[a + c - won] + ways[d - a + won])
+    likely -= likely.max()
+    odds = np.exp(likely)
+    return float(odds[likely <= likely[won == a] + _ALIKE].sum() / odds.sum())
 
 
 def _verdict(
     own: Mapping[str, Floats],
     base: Mapping[str, Floats],
-    only: tuple[float, float],
+    alone: Floats,
     field: _Field,
     baseline: str,
 ) -> str:
@@ -439,25 +447,28 @@ def _verdict(
         figures += (
             f", in money {_gap(float(money[0]), *(float(end[0]) for end in interval(money[1:, None])))}"
         )
-    told = _chance(*only) <= _TOLD_APART
-    if low > 0 and told:
-        return f"better: {figures}"
+    told = _chance(alone) <= _TOLD_APART
     if high < 0 and told:
         return f"not better: {figures}"
-    if 0 <= high < max(_SLIGHT * other, 1e-9):
+    if 0 <= high <= _SLIGHT * other:
         return f"not better by anything that matters: {figures}"
-    return f"cannot tell yet ({_needed(gap, float(drawn.std()), sum(only), field)}): {figures}"
+    if low > 0 and told:
+        return f"better: {figures}"
+    return f"cannot tell yet ({_needed(gap, float(drawn.std()), alone, field)}): {figures}"
 
 
-def _needed(gap: float, error: float, discordant: float, field: _Field) -> str:
-    """Say how many conversions more would make the half width of the interval equal the difference."""
+def _needed(gap: float, error: float, alone: Floats, field: _Field) -> str:
+    """Say how many conversions more would tell the two apart, were the difference as it looks now."""
     there = float(field.won.sum())
-    if abs(gap) * math.sqrt(_HOPELESS) <= _Z * error:
+    times = max(1.0, (_Z * error / gap) ** 2) if gap else math.inf
+    while times < _HOPELESS and _chance(times * alone) > _TOLD_APART:
+        times *= 1.05
+    if times >= _HOPELESS:
         return f"the two are about level: even {_HOPELESS} times the {there:,.0f} conversions may not do"
-    times = max((_Z * error / gap) ** 2, _FEWEST / discordant)
     more = max(1.0, there * (times - 1))
     digits = max(0, math.floor(math.log10(more)) - 1)
-    return f"needs about {math.ceil(more / 10**digits) * 10**digits:,} more conversions"
+    needed = math.ceil(more / 10**digits) * 10**digits
+    return f"needs about {needed:,} more conversion{'s' if needed > 1 else ''}"
 
 
 def _called(baseline: str) -> str:
