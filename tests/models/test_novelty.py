@@ -103,7 +103,7 @@ def test_values_that_never_go_together_are_an_unusual_combination():
     assert {found.way for found in why} == {UNUSUAL}
     assert len({found.column for found in why}) == 3
     mixed = np.stack([rng.permutation(column) for column in M.T], axis=1)
-    assert familiar.unlike(mixed).mean() > 0.9
+    assert familiar.unlike(mixed).mean() > 0.8
 
 
 def test_the_tree_spans_the_most_mutual_information():
