@@ -216,11 +216,15 @@ def reliability(
     'does not hold: 33.3 % were seen where 16.7 % were promised, 2.00 [1.73, 2.31] times as many'
     """
     outcome = both_outcomes(y)
-    ranked = ranking(outcome, p)
+    ranking(outcome, p)  # refuses what are no probabilities
     if draws < 2:
         raise UsageError(explain("at least two bootstrap draws", shown(draws), "use 300"))
     chance = np.asarray(p, dtype=np.float64)
-    lead = np.arange(len(outcome)) if group is None else lead_codes(group, len(outcome))
+    lead = np.zeros(len(outcome), np.int64) if group is None else lead_codes(group, len(outcome))
+    order = np.lexsort((lead, outcome, chance))  # so that no sum depends on the order of the rows
+    outcome, chance = outcome[order], chance[order]
+    lead = np.arange(len(order)) if group is None else lead[order]
+    ranked = ranking(outcome, chance)
     log_odds = np.log(np.clip(chance, _SURE, 1)) - np.log(np.clip(1 - chance, _SURE, 1))
     ece = METRICS["ece"](outcome, chance)
     low, high = interval(_ece_drawn(ranked, lead, draws, seed)[:, None])
