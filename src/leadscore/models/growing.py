@@ -3,22 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.models.calibration import probability
-from leadscore.models.matrix import Bools, Column, Floats
+from leadscore.models.matrix import Column, Floats
 
 Ints: TypeAlias = NDArray[np.int64]
 
 _CUTS: Final = 24  # thresholds of a number that are tried
-_CAPS: Final = (0.5, 0.8, 0.95)  # quantiles of the units of those that have any, tried as caps
+_CAPS: Final = (0.5, 0.8, 0.95)  # quantiles of the units of those that have any, tried as caps; one at least
 _FEWEST: Final = (10, 0.005)  # a term concerns so many rows, or this share of them, and so many it does not
-_RIDGE: Final = 1.0  # a normal prior on each log-odds: 0, give or take 1
+_RIDGE: Final = 6.0  # a normal prior on each log-odds: 0, give or take 0.4
 _TRIES: Final = 3  # terms that may come in for each that is wanted: some turn in company and go again
-_LEAST: Final = 3.84  # the score test's chi-square below which a term says nothing (5 %)
+_LEAST: Final = 2.0  # chi-square of the score test below which a term is not even tried
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +146,8 @@ def counted(x: Floats, place: int) -> Units:
     """
     value = np.where(x > 0, x, 0.0)
     some = value[value > 0]
-    caps = {round(float(np.quantile(some, q)), 2) for q in _CAPS} if len(some) else set()
-    return Units(place, value, tuple(sorted(cap for cap in caps if cap > 0)))
+    caps = {max(1.0, round(float(np.quantile(some, q)), 2)) for q in _CAPS} if len(some) else set()
+    return Units(place, value, tuple(sorted(caps)))
 
 
 def _edges(present: Floats) -> Floats:
@@ -164,10 +164,10 @@ def _edges(present: Floats) -> Floats:
     whole = np.array_equal(values, np.round(values))
     round_cuts = [float(f"{round(c / s) * s:.12g}") for c, s in zip(cuts, step, strict=True)]
     edges = np.unique(np.ceil(round_cuts) if whole else round_cuts)
-    return edges[(edges > values[0]) & (edges <= values[-1])]
+    within: Floats = edges[(edges > values[0]) & (edges <= values[-1])]
+    return within
 
 
-# --------------------------------------------------------------------------------------------------- the search
 def grow(parts: Sequence[Part], y: Floats, most: int) -> tuple[Grown, ...]:
     """Add, one at a time, the term that the score test finds to tell most; refit all after each.
 
@@ -224,8 +224,9 @@ def ridge_logistic(
 
     Examples
     --------
-    >>> weights, intercept = ridge_logistic(np.array([[0.0], [1.0]] * 8), np.array([0.0, 1.0] * 8), np.zeros(1), 0.0)
-    >>> bool(weights[0] > 1), round(float(weights[0] / 2 + intercept), 9)
+    >>> Z, y = np.array([[0.0], [1.0]] * 8), np.array([0.0, 1.0] * 8)
+    >>> weights, intercept = ridge_logistic(Z, y, np.zeros(1), 0.0, ridge=1.0)
+    >>> bool(weights[0] > 1), round(float(weights[0] / 2 + intercept), 4)
     (True, 0.0)
     """
     A = np.concatenate([Z, np.ones((len(y), 1))], axis=1)
@@ -253,7 +254,7 @@ def _penalised(A: Floats, y: Floats, beta: Floats, prior: Floats) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Facts:
-    """What of a part does not change while terms are added: rows a bin, and how the chance goes along it alone."""
+    """What of a part does not change while terms are added: rows a bin, and which way it counts."""
 
     rows: Floats
     enough: float
@@ -273,7 +274,9 @@ class _Facts:
         present = part.code < part.size - 1
         place, won = part.code[present], y[present]
         middle = float(place.mean()) if len(place) else 0.0
-        return cls(rows, enough, float(np.sign(((place - middle) * (won - won.mean() if len(won) else 0)).sum())))
+        return cls(
+            rows, enough, float(np.sign(((place - middle) * (won - won.mean() if len(won) else 0)).sum()))
+        )
 
 
 def _rises(term: Term, part: Part) -> float:
@@ -333,7 +336,7 @@ def _unit_candidates(
 def _bin_candidates(
     j: int, part: Binned, fact: _Facts, off: Floats, curve: Floats, total: float
 ) -> list[tuple[float, Term]]:
-    """Score sets of bins: stretches from either end of a number, levels in the order of what is left of them."""
+    """Score sets of bins: stretches from either end of a number, levels by what is left of them."""
     slope = np.bincount(part.code, off, minlength=part.size)
     weight = np.bincount(part.code, curve, minlength=part.size)
     if part.edges is None:
@@ -349,6 +352,6 @@ def _bin_candidates(
         statistic = g * g / (w - w * w / total + _RIDGE)
         allowed = (rows >= fact.enough) & (fact.rows.sum() - rows >= fact.enough) & (g * sign >= 0)
         statistic = np.where(allowed, statistic, -1.0)
-        for k in np.argsort(-statistic, kind="stable")[:3].tolist():
-            found.append((float(statistic[k]), Term(j, tuple(sorted(order[: k + 1].tolist())))))
+        best = np.argsort(-statistic, kind="stable")[:3].tolist()  # the first may have been tried before
+        found += [(float(statistic[k]), Term(j, tuple(sorted(order[: k + 1].tolist())))) for k in best]
     return found

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leadscore.models.calibration import probability
 from leadscore.models.growing import ridge_logistic
 from leadscore.models.matrix import Floats
 
@@ -77,6 +76,7 @@ def estimate(
 
     Examples
     --------
+    >>> from leadscore.models.calibration import probability
     >>> rng = np.random.default_rng(0)
     >>> age = rng.uniform(0, 60, (4000, 3))
     >>> counts = {days: (0.5 ** (age / days)).sum(axis=1) for days in (2.0, 4.0, 8.0, 16.0, 32.0)}

@@ -45,8 +45,9 @@ class LearnedPoints(ServedClassifier):
     Attributes
     ----------
     half_lives_ : dict of str to HalfLife
+    rules_ : tuple of PointRule
     exact_ : tuple of PointRule
-        The same rules before rounding.
+        The same before rounding.
 
     Examples
     --------
@@ -57,6 +58,7 @@ class LearnedPoints(ServedClassifier):
     """
 
     half_lives_: dict[str, HalfLife]
+    rules_: tuple[PointRule, ...]
     exact_: tuple[PointRule, ...]
 
     def __init__(
@@ -79,18 +81,18 @@ class LearnedPoints(ServedClassifier):
         # one thread: on shared cores BLAS threads wait for each other ten times as long as they work
         with threadpool_limits(1, user_api="blas"):
             parts = self._parts(M, columns, y, groups)
-            out_of_fold, paths = self._validated(parts, y, groups)
+            out_of_fold = self._validated(parts, y, groups)
             path = grow(parts, y, self.max_rules)
-        most = min(_fewest_best(out_of_fold, y) if paths else len(path) - 1, len(path) - 1)
-        table, self.exact_ = _table(path[: most + 1], parts, columns, M, self.max_rules)
-        if not paths:
-            return table, fit_sigmoid(table.margin(M), y)
-        held_out = np.empty(len(y))
-        for (train, test), own in zip(inner_folds(y, groups, self.folds, self.random_state), paths, strict=True):
-            there = [part.take(train) for part in parts]
-            rounded, _ = _table(own[: most + 1], there, columns, M[train], self.max_rules)
-            held_out[test] = rounded.margin(M[test])
-        return table, fit_sigmoid(held_out, y)
+        most = min(_fewest_best(out_of_fold, y) if len(out_of_fold) else len(path) - 1, len(path) - 1)
+        table, self.exact_, scale, grown = _table(path[: most + 1], parts, columns, M, self.max_rules)
+        self.rules_ = table.rules
+        points = table.margin(M)
+        if not grown.terms or not len(out_of_fold):
+            return table, fit_sigmoid(points, y)
+        # what held-out log-odds are worth, told of points: so many of them are one unit of log-odds
+        honest = fit_sigmoid(out_of_fold[len(grown.terms)], y)
+        offset = float((grown.margin(parts) - points / scale).mean())
+        return table, Sigmoid(honest.slope / scale, honest.intercept + honest.slope * offset)
 
     def _parts(
         self, M: Floats, columns: tuple[Column, ...], y: Floats, groups: ArrayLike | None
@@ -114,20 +116,16 @@ class LearnedPoints(ServedClassifier):
                 parts.append(counted(M[:, at], at))
         return parts
 
-    def _validated(
-        self, parts: Sequence[Part], y: Floats, groups: ArrayLike | None
-    ) -> tuple[Floats, list[tuple[Grown, ...]]]:
-        """Give the margin of each row by a model of 0, 1, 2, ... terms that has not seen it, and the models."""
-        margins = np.full((self.max_rules + 1, len(y)), np.nan)
-        paths = []
-        for train, test in inner_folds(y, groups, self.folds, self.random_state):
+    def _validated(self, parts: Sequence[Part], y: Floats, groups: ArrayLike | None) -> Floats:
+        """Give each row's log-odds by models of 0, 1, 2, ... terms that have not seen it."""
+        folds = inner_folds(y, groups, self.folds, self.random_state)
+        margins = np.empty((self.max_rules + 1 if folds else 0, len(y)))
+        for train, test in folds:
             path = grow([part.take(train) for part in parts], y[train], self.max_rules)
             there = [part.take(test) for part in parts]
-            known = [grown.margin(there) if grown.terms else np.full(len(test), grown.intercept) for grown in path]
             for k in range(self.max_rules + 1):
-                margins[k, test] = known[min(k, len(known) - 1)]
-            paths.append(path)
-        return margins, paths
+                margins[k, test] = path[min(k, len(path) - 1)].margin(there)
+        return margins
 
 
 def _fewest_best(margins: Floats, y: Floats) -> int:
@@ -146,8 +144,11 @@ _SLIGHT: Final = 0.0003  # a log loss so much higher, as a share, is none
 
 def _table(
     path: Sequence[Grown], parts: Sequence[Part], columns: tuple[Column, ...], M: Floats, most: int
-) -> tuple[PointTable, tuple[PointRule, ...]]:
-    """Put the longest model that needs no more rules than allowed on the scale, rounded and unrounded."""
+) -> tuple[PointTable, tuple[PointRule, ...], float, Grown]:
+    """Put the longest model that needs no more rules than allowed on the scale, rounded and unrounded.
+
+    Also gives how many points a unit of log-odds is, and the model.
+    """
     for grown in reversed(path):
         exact = rules_of(grown, parts, columns, 1.0, whole=False)
         top = float(np.quantile(total(exact, M, columns), _TOP)) if exact else 0.0
@@ -155,5 +156,7 @@ def _table(
         rules = rules_of(grown, parts, columns, scale, whole=True)
         if len(rules) <= most:
             break
-    unrounded = tuple(replace(rule, points=rule.points * scale, cap=rule.cap and rule.cap * scale) for rule in exact)
-    return PointTable(columns, rules).with_means(M), unrounded
+    unrounded = tuple(
+        replace(rule, points=rule.points * scale, cap=rule.cap and rule.cap * scale) for rule in exact
+    )
+    return PointTable(columns, rules).with_means(M), unrounded, scale, grown

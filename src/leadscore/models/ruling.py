@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from leadscore.models.conditions import Condition
-from leadscore.models.growing import Binned, Grown, Part, Units
+from leadscore.models.growing import Grown, Part, Units
 from leadscore.models.matrix import OTHER, Column, Floats
 from leadscore.models.points import PointRule
 
@@ -49,9 +49,11 @@ def rules_of(
         worth = np.zeros(part.size)
         for term, weight in own:
             worth[list(term.bins)] += scale * weight
-        rows = np.bincount(part.code, minlength=part.size)
-        write = _thresholds if column.levels is None else _levels
-        rules += write(part, column, worth, rows, whole)
+        rows = np.bincount(part.code, minlength=part.size).astype(np.float64)
+        if part.edges is None:
+            rules += _levels(column, worth, rows, whole)
+        else:
+            rules += _thresholds(column, part.edges, worth, rows, whole)
     return tuple(rules)
 
 
@@ -71,9 +73,8 @@ def _each(name: str, cap: float, units: float, *, whole: bool) -> list[PointRule
     return [PointRule(f"{name} each", each, per=name, cap=abs(cap))] if each and cap else []
 
 
-def _thresholds(part: Binned, column: Column, worth: Floats, rows: Floats, whole: bool) -> list[PointRule]:
+def _thresholds(column: Column, edges: Floats, worth: Floats, rows: Floats, whole: bool) -> list[PointRule]:
     """Write a number's worth as steps up and down from the stretch that earns nothing."""
-    edges = np.zeros(0) if part.edges is None else part.edges
     base = _base(worth[:-1], rows[:-1], rows.sum())
     points = _rounded(worth - worth[base], whole)
     rules = []
@@ -86,15 +87,20 @@ def _thresholds(part: Binned, column: Column, worth: Floats, rows: Floats, whole
     return rules + _missing(column.name, points[-1], rows)
 
 
-def _levels(part: Binned, column: Column, worth: Floats, rows: Floats, whole: bool) -> list[PointRule]:
+def _levels(column: Column, worth: Floats, rows: Floats, whole: bool) -> list[PointRule]:
     """Write levels of equal worth as one rule."""
     names = column.levels or ()
+    seen = rows[:-1] > 0
+    if seen.any():  # levels never seen are worth what an average one is
+        near = np.abs(worth[:-1] - (worth[:-1] * rows[:-1]).sum() / rows[:-1].sum())
+        worth[:-1][~seen] = worth[:-1][np.where(seen, near, np.inf).argmin()]
     base = _base(worth[:-1], rows[:-1], rows.sum())
     points = _rounded(worth - worth[base], whole)
-    points[:-1][rows[:-1] == 0] = 0.0  # never seen
     rules = []
     for value in sorted({*points[:-1].tolist()} - {0.0}, reverse=True):
         among = [name for name, own in zip(names, points[:-1].tolist(), strict=True) if own == value]
+        if OTHER in among and not rows[names.index(OTHER)]:
+            among.remove(OTHER)  # which nobody has, beside words that somebody has
         rules.append(PointRule(*_among(column.name, among, names, value)))
     return rules + _missing(column.name, points[-1], rows)
 
@@ -103,8 +109,10 @@ def _among(column: str, among: list[str], names: Sequence[str], value: float) ->
     if OTHER in among:  # in words that people have: none of the others
         rest = [name for name in names if name not in among]
         said = f"{column} other than {', '.join(rest)}"
-        return said, value, Condition(column, "not_in", rest) if rest else Condition(column, "present")
-    condition = Condition(column, "is", among[0]) if len(among) == 1 else Condition(column, "in", among)
+        return said, value, Condition(column, "not_in", tuple(rest)) if rest else Condition(column, "present")
+    condition = (
+        Condition(column, "is", among[0]) if len(among) == 1 else Condition(column, "in", tuple(among))
+    )
     return f"{column} {condition.op} {', '.join(among)}", value, condition
 
 

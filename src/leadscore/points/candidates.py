@@ -15,7 +15,15 @@ from leadscore.models.learned import LearnedPoints
 from leadscore.train import Prepared
 
 HALF_LIVES: Final = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 21.0, 30.0, 45.0, 60.0, 90.0, 180.0)  # days
-_FIELDS: Final = ("number", "category", "seniority", "department", "email_domain_kind", "days_since", "lead_age")
+_FIELDS: Final = (
+    "number",
+    "category",
+    "seniority",
+    "department",
+    "email_domain_kind",
+    "days_since",
+    "lead_age",
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +47,16 @@ class Candidates:
     def model(self, seed: int) -> LearnedPoints:
         """Give the learner, ready to be fitted on rows of X."""
         fading = {name for grid in self.decays.values() for name in grid.values()}
-        return LearnedPoints([name for name in self.X if name not in fading], self.decays, random_state=seed)
+        return LearnedPoints(
+            [str(name) for name in self.X if name not in fading], self.decays, random_state=seed
+        )
 
 
 def candidates(prepared: Prepared) -> Candidates:
     """Find what rules may read, and add the decayed counts of every frequent event on a grid of half-lives.
 
-    Fields, seniority, department and e-mail domain, ages in days, and how often each frequent content was
-    seen are taken as the project has them; windows, ratios and trends have no line in a point table.
+    Fields, seniority, department and e-mail domain, ages in days, and counts within windows and of frequent
+    contents are taken as the project has them; ratios, trends and the like have no line in a point table.
 
     Parameters
     ----------
@@ -57,7 +67,8 @@ def candidates(prepared: Prepared) -> Candidates:
     Candidates
     """
     plain = {f.name: f for f in prepared.features if _has_a_line(f)}
-    grids = {f.concept: _grid(f) for f in prepared.features if _is_count(f) and not _content(f)}
+    events = [f for f in prepared.features if isinstance(f, EventFeature)]
+    grids = {f.concept: _grid(f) for f in events if _is_count(f) and not _narrowed(f)}
     fading = {f.name: f for grid in grids.values() for f in grid.values()}
     plain = {name: feature for name, feature in plain.items() if name not in fading}
     X = prepared.data.X[list(plain)]
@@ -70,27 +81,24 @@ def candidates(prepared: Prepared) -> Candidates:
 def _has_a_line(feature: Feature) -> bool:
     if isinstance(feature, AttributeFeature):
         return feature.aggregate in _FIELDS
-    return _is_count(feature) and _content(feature)
+    return _is_count(feature) and _narrowed(feature)
 
 
-def _is_count(feature: Feature) -> bool:
-    """Whether it counts all events of a type, of one content of it, or of the engagement."""
+def _is_count(feature: EventFeature) -> bool:
+    """Whether it counts events of a type, of one content of it, or of the engagement."""
     return (
-        isinstance(feature, EventFeature)
-        and feature.aggregate == "count"
-        and feature.window is None
+        feature.aggregate == "count"
         and feature.channel is None
         and feature.contents is None
         and (feature.event is not None or feature.family == "engagement")
     )
 
 
-def _content(feature: Feature) -> bool:
-    return isinstance(feature, EventFeature) and feature.content is not None
+def _narrowed(feature: EventFeature) -> bool:
+    return feature.content is not None or feature.window is not None
 
 
-def _grid(feature: Feature) -> dict[float, EventFeature]:
-    assert isinstance(feature, EventFeature)
+def _grid(feature: EventFeature) -> dict[float, EventFeature]:
     faded = {d: replace(feature, aggregate="decayed_count", half_life=d) for d in HALF_LIVES}
     return {**faded, math.inf: feature}
 

@@ -98,10 +98,9 @@ def learn(prepared: Prepared, *, progress: Progress = lambda _: None) -> Learned
         parts.append(_tested(prepared, found, fold.train, fold.test))
     progress(f"Learning points from all {len(y):,} rows")
     model = found.model(seed).fit(found.X, y, groups=data.group)
-    fitted: PointTable = model.served_
-    read = dict.fromkeys(rule.column for rule in fitted.rules)
-    columns = tuple(column for column in fitted.columns if column.name in read)
-    rules = named(fitted.rules, found.features, prepared.project.roles.families)
+    read = dict.fromkeys(rule.column for rule in model.rules_)
+    columns = tuple(column for column in model.served_.columns if column.name in read)
+    rules = named(model.rules_, found.features, prepared.project.roles.families)
     table = PointTable(columns, rules).with_means(to_matrix(found.X, columns))
     tested = pd.concat(parts)
     worth = pd.DataFrame(

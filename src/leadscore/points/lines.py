@@ -12,6 +12,7 @@ from leadscore.errors import UsageError, explain, shown
 from leadscore.explain.wording import label as spoken
 from leadscore.explain.wording import number
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.models.conditions import Condition
 from leadscore.models.points import PointRule
 
 _READ_AS: Final = ("seniority", "department", "email_domain_kind")
@@ -77,7 +78,9 @@ def lines(rules: Sequence[PointRule], features: Mapping[str, Feature]) -> list[d
     return [_line(rule, features[rule.column]) for rule in rules]
 
 
-def to_yaml(rules: Sequence[PointRule], features: Mapping[str, Feature], remarks: Sequence[str] = ()) -> bytes:
+def to_yaml(
+    rules: Sequence[PointRule], features: Mapping[str, Feature], remarks: Sequence[str] = ()
+) -> bytes:
     """Write rules as a `points:` section, with remarks above it.
 
     Examples
@@ -89,8 +92,10 @@ def to_yaml(rules: Sequence[PointRule], features: Mapping[str, Feature], remarks
     - {field: visits, each: 2, cap: 10, label: Visits}
     <BLANKLINE>
     """
-    entries = [yaml.safe_dump(line, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf)
-               for line in lines(rules, features)]
+    entries = [
+        yaml.safe_dump(line, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf)
+        for line in lines(rules, features)
+    ]
     head = [f"# {shown(remark, 400)}" for remark in remarks]
     return "\n".join([*head, "points:", *(f"- {entry.strip()}" for entry in entries), ""]).encode()
 
@@ -101,8 +106,8 @@ def to_frame(rules: Sequence[PointRule], features: Mapping[str, Feature]) -> pd.
     Examples
     --------
     >>> rule = PointRule("Visits", 2, per="visit_decayed_14d", cap=10)
-    >>> to_frame([rule], {rule.per: EventFeature("decayed_count", "visit", half_life=14)}).iloc[0].to_dict()
-    {'property or event': 'visit', 'kind': 'event', 'condition': 'each time', 'points': 2.0, 'at most': 10.0, 'fades': 'half after 14 days', 'why': 'Visits'}
+    >>> to_frame([rule], {rule.per: EventFeature("decayed_count", "visit", half_life=14)}).to_numpy().tolist()
+    [['visit', 'event', 'each time', 2.0, 10.0, 'half after 14 days', 'Visits']]
     """
     rows = []
     for rule in rules:
@@ -111,12 +116,16 @@ def to_frame(rules: Sequence[PointRule], features: Mapping[str, Feature]) -> pd.
         half_life = feature.half_life if isinstance(feature, EventFeature) else None
         rows.append(
             {
-                "property or event": (feature.event or "any event") if isinstance(feature, EventFeature) else _field(feature),
+                "property or event": (feature.event or "any event")
+                if isinstance(feature, EventFeature)
+                else _field(feature),
                 "kind": "event" if event else "property",
                 "condition": _condition(rule, feature),
                 "points": rule.points,
                 "at most": math.nan if rule.cap is None else rule.cap,
-                "fades": "never" if half_life is None else f"half after {half_life:g} day{'s' * (half_life != 1)}",
+                "fades": "never"
+                if half_life is None
+                else f"half after {half_life:g} day{'s' * (half_life != 1)}",
                 "why": rule.label,
             }
         )
@@ -130,7 +139,11 @@ def _line(rule: PointRule, feature: Feature) -> dict[str, Any]:
         line["field"] = _field(feature)
         if feature.aggregate in _READ_AS:
             line["read_as"] = feature.aggregate
-    elif feature.aggregate in ("count", "decayed_count") and feature.channel is None and feature.contents is None:
+    elif (
+        feature.aggregate in ("count", "decayed_count")
+        and feature.channel is None
+        and feature.contents is None
+    ):
         line["event"] = feature.event or "any"
         if feature.content is not None:
             line["content"] = feature.content
@@ -146,13 +159,20 @@ def _line(rule: PointRule, feature: Feature) -> dict[str, Any]:
     else:
         condition = rule.when.to_dict()
         value = condition[rule.when.op]
-        line |= {rule.when.op: _plain(value) if isinstance(value, float) else value, "points": _plain(rule.points)}
+        line |= {
+            rule.when.op: _plain(value) if isinstance(value, float) else value,
+            "points": _plain(rule.points),
+        }
     return line | {"label": rule.label}
 
 
 def _field(feature: Feature) -> str:
     """Give what a line calls it: the field, or the column where it is read as something else."""
-    if not isinstance(feature, AttributeFeature) or feature.field is None or feature.aggregate == "days_since":
+    if (
+        not isinstance(feature, AttributeFeature)
+        or feature.field is None
+        or feature.aggregate == "days_since"
+    ):
         return feature.name
     return feature.field
 
@@ -168,30 +188,38 @@ def _label(rule: PointRule, feature: Feature) -> str:
     if rule.when is None:
         half_life = feature.half_life if isinstance(feature, EventFeature) else None
         return f"{about}, each" + ("" if half_life is None else f", half after {half_life:g} days")
-    return f"{about}: {_said(rule, _MOST_WORDS)}"
+    window = feature.window if isinstance(feature, EventFeature) else None
+    return f"{about}: {_said(rule.when, _MOST_WORDS)}" + ("" if window is None else f" in {window:g} days")
 
 
 def _condition(rule: PointRule, feature: Feature) -> str:
     """Say when a rule holds, in full."""
-    narrowed = f" with content {feature.content}" if isinstance(feature, EventFeature) and feature.content else ""
-    read_as = feature.aggregate if isinstance(feature, AttributeFeature) and feature.aggregate in _READ_AS else ""
+    narrowed = (
+        f" with content {feature.content}" if isinstance(feature, EventFeature) and feature.content else ""
+    )
+    read_as = (
+        feature.aggregate if isinstance(feature, AttributeFeature) and feature.aggregate in _READ_AS else ""
+    )
     if rule.when is None:
         return ("each time" if isinstance(feature, EventFeature) else "each unit") + narrowed
-    said = _said(rule, None)
+    said = _said(rule.when, None)
     if isinstance(feature, EventFeature):
-        said = f"{said} times"
+        said = f"{said} times" + ("" if feature.window is None else f" in the last {feature.window:g} days")
     return f"{read_as.replace('_', ' ')} {said}".strip() + narrowed
 
 
-def _said(rule: PointRule, most: int | None) -> str:
-    assert rule.when is not None
-    op, value = rule.when.op, rule.when.value
+def _said(when: Condition, most: int | None) -> str:
+    op, value = when.op, when.value
     if isinstance(value, float):
-        return {"at_least": f"{number(value)} or more", "below": f"below {number(value)}"}.get(op, number(value))
+        return {"at_least": f"{number(value)} or more", "below": f"below {number(value)}"}.get(
+            op, number(value)
+        )
     if value is None:
         return {"missing": "not known", "present": "known"}[op]
     words = [str(word) for word in (value if isinstance(value, tuple) else (value,))]
-    kept = words if most is None or len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
+    kept = (
+        words if most is None or len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
+    )
     listed = " or ".join(([", ".join(kept[:-1])] if len(kept) > 1 else []) + kept[-1:])
     return shown(f"none of {listed}" if op == "not_in" else listed, 200 if most else 2000)
 
