@@ -12,7 +12,7 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "spark", "pyfunc", "tracking", "project", "checking", "train", "report", "config", "cli",
+    "predict", "spark", "pyfunc", "tracking", "project", "pages", "checking", "train", "report", "config", "cli",
 ]  # fmt: skip
 ONLY_IN = {
     "mlflow": {"tracking.py", "pyfunc.py"},

@@ -1,6 +1,7 @@
 """Before anything is learned: read a project's tables, and audit every field for leaks."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from leadscore.data.history import latest, leads_as_of
 from leadscore.data.identity import Merge, duplicate_groups, merge_duplicates
 from leadscore.data.tables import Tables, read_tables
 from leadscore.errors import DataError, LeakageError, explain, nearest, shown
-from leadscore.evaluation.leakage import Audit, Dated, Worked, audit
+from leadscore.evaluation.leakage import Audit, Dated, FieldAudit, Verdict, Worked, audit
 from leadscore.features.snapshot import earliest
+from leadscore.files import replace_file
+from leadscore.pages import page
 from leadscore.project import Files, Project
 from leadscore.simulate import simulate
 
 DAY = 86_400_000_000  # microseconds
-_GRAVEST_FIRST = ("block", "suspect", "ok")
+_GRAVEST_FIRST: tuple[Verdict, ...] = ("block", "suspect", "ok")
 
 
 def read(project: Project) -> Tables:
@@ -128,12 +131,38 @@ def as_seen(project: Project, tables: Tables) -> Tables:
 
 def refuse_leaks(project: Project, found: Audit) -> None:
     """Stop where a field knows the outcome, until the config excludes it or allows it with a reason."""
-    handled = {*project.exclude, *project.allow}
-    leaks = [entry for entry in found.fields if entry.verdict == "block" and entry.field not in handled]
+    leaks = _leaks(project, found)
     if leaks:
         fields = "; ".join(f"{shown(leak.field)!r} ({'; '.join(leak.evidence[:2])})" for leak in leaks)
         do = "list each in the config under exclude or, with a reason, under allow"
         raise LeakageError(explain("fields known before the outcome", fields, do))
+
+
+def _leaks(project: Project, found: Audit) -> list[FieldAudit]:
+    settled = {*project.exclude, *project.allow}
+    return [entry for entry in found.fields if entry.verdict == "block" and entry.field not in settled]
+
+
+def handled(project: Project) -> dict[str, str]:
+    """Say of every field that the config excludes or allows which it does, and why."""
+    said = {field: f"allowed: {reason}" for field, reason in project.allow.items()}
+    return said | {field: f"excluded: {reason}" for field, reason in project.exclude.items()}
+
+
+def write_page(project: Project, tables: Tables, found: Audit, path: str | Path) -> Path:
+    """Write the audit as one HTML page: no script, nothing fetched, every value escaped."""
+    verdicts = [entry.verdict for entry in found.fields]
+    text = page(
+        "check_report.html.j2",
+        name=shown(project.name),
+        leads=len(tables.lead_id),
+        audit=found,
+        counts={verdict: verdicts.count(verdict) for verdict in _GRAVEST_FIRST},
+        stops=[shown(leak.field) for leak in _leaks(project, found)],
+        handled=handled(project),
+        findings=[shown(finding, 300) for finding in tables.findings],
+    )
+    return replace_file(path, text.encode())
 
 
 def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,23 +1,20 @@
 """The report of a training run: one self-contained page with the comparison, the audit and the drivers."""
 
 import base64
-import hashlib
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from leadscore.checking import handled
 from leadscore.errors import shown
 from leadscore.evaluation import figures
 from leadscore.explain.drivers import driver_points, grouped
 from leadscore.explain.wording import label
 from leadscore.files import replace_file
 from leadscore.models.matrix import to_matrix
+from leadscore.pages import page
 from leadscore.train import Trained, parameters
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 MOST_DRIVERS = 15
 _ROWS = 5_000  # enough to rank drivers by
@@ -42,14 +39,9 @@ def html(trained: Trained) -> str:
     """Give the report as a page."""
     comparison, bundle, prepared = trained.comparison, trained.bundle, trained.prepared
     wide = comparison.table()
-    handled = dict.fromkeys(prepared.project.allow, "allowed") | dict.fromkeys(
-        prepared.project.exclude, "excluded"
-    )
-    page = _templates().get_template("report.html.j2")
-    return page.render(
+    return page(
+        "report.html.j2",
         name=shown(bundle.name),
-        style=_style(),
-        digest=base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode(),
         comparison=comparison,
         models=list(wide.columns),
         table=[
@@ -58,10 +50,8 @@ def html(trained: Trained) -> str:
         ],
         pictures={name: _picture(draw(comparison)) for name, draw in figures.ALL.items()},
         drivers=overall_drivers(trained),
-        audits=[
-            (shown(audit.field), audit.verdict, handled.get(audit.field, ""), list(audit.evidence))
-            for audit in prepared.audit.fields
-        ],
+        audit=prepared.audit,
+        handled=handled(prepared.project),
         policy=bundle.policy,
         parameters={key.replace("_", " "): value for key, value in parameters(prepared).items()},
         findings=[shown(finding, 300) for finding in prepared.tables.findings],
@@ -96,17 +86,3 @@ def overall_drivers(trained: Trained, most: int = MOST_DRIVERS) -> list[tuple[st
 def _picture(figure: Any) -> str:
     """Give a figure as a data URI: an image, so that nothing in it can run."""
     return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure).encode()).decode()}"
-
-
-@cache
-def _style() -> str:
-    return (Path(__file__).parent / "report.css").read_text()
-
-
-@cache
-def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )

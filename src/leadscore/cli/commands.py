@@ -5,18 +5,18 @@ import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 import leadscore
 from leadscore.cli import show
 from leadscore.cli.options import AsOf, Config, Events, History, Json, Leads, Model, NoMlflow
+from leadscore.cli.points import points
 from leadscore.cli.threshold import threshold
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
 
 if TYPE_CHECKING:
-    from leadscore.evaluation.leakage import FieldAudit
     from leadscore.project import Project
     from leadscore.train import Trained
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(points, name="points")
 app.add_typer(threshold, name="threshold")
 
 # Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
@@ -88,12 +89,17 @@ def options(
 
 
 @app.command()
-def check(config: Config, json_file: Json = None) -> None:
+def check(
+    config: Config,
+    json_file: Json = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write the audit as a page.")] = None,
+) -> None:
     """Check the tables against the contract, and every field for leaks."""
     from leadscore import checking
     from leadscore import config as configs
 
     show.require_place(json_file)
+    show.require_place(html_file)
     project = configs.read(config)
     tables, merges = checking.read_people(project)
     audit = checking.check(project, tables)
@@ -110,9 +116,13 @@ def check(config: Config, json_file: Json = None) -> None:
     ]
     title = f"{len(audit.fields)} fields of {project.name}"
     show.table(title, ("field", "verdict", "config", "evidence"), rows)
+    for finding in audit.findings:
+        print(f"{finding}.")
     if json_file is not None:
         merged = {} if project.contract.identity is None else {"merged": [asdict(merge) for merge in merges]}
-        show.write_json(json_file, {"fields": [_audit_dict(entry) for entry in audit.fields], **merged})
+        show.write_json(json_file, {**asdict(audit), **merged})
+    if html_file is not None:
+        print(f"Report   {checking.write_page(project, tables, audit, html_file)}")
     checking.refuse_leaks(project, audit)
     print("Nothing blocks training.")
 
@@ -286,7 +296,3 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
 
 def _report_of(model: Path) -> Path:
     return model.with_name(f"{model.name}.report.html")
-
-
-def _audit_dict(audit: "FieldAudit") -> dict[str, Any]:
-    return {"field": audit.field, "verdict": audit.verdict, "evidence": list(audit.evidence)}

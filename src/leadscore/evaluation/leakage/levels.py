@@ -186,9 +186,10 @@ def mostly_lost(won: Floats, lost: Floats, overall: float) -> Bools:
 
 
 def settled(field: Coded, y: Floats, folds: Sequence[Fold], settles: Settles, *, may_name: bool) -> Levels:
-    """Find levels that settle the outcome in training rows, and see whether they do in the test rows."""
-    if field.names is None:
-        return Levels()
+    """Find levels that settle the outcome in training rows, and see whether they do in the test rows.
+
+    The parts of a number are levels too: what they may prove is for the rules to say.
+    """
     overall = float(y.sum() / (len(y) - y.sum()))
     inside, often = np.zeros(2), np.zeros(field.size)
     for fold in folds:
@@ -211,9 +212,10 @@ def settled(field: Coded, y: Floats, folds: Sequence[Fold], settles: Settles, *,
 
 def called(field: Coded, codes: Sequence[int], said: dict[int, str], *, may_name: bool) -> str:
     """Name some levels with what is said of them, or count them where a name might tell somebody."""
-    names = field.names or ()
-    if may_name and not any(_TELLS_SOMEBODY.search(names[k]) for k in said):
-        return "; ".join(f"{shown(names[k])!r}: {text}" for k, text in said.items())
+    if field.names is None:
+        return f"{len(codes)} of the {field.size - 1} parts of its range" if codes else ""
+    if may_name and not any(_TELLS_SOMEBODY.search(field.names[k]) for k in said):
+        return "; ".join(f"{shown(field.names[k])!r}: {text}" for k, text in said.items())
     return f"{len(codes)} of its {field.distinct} levels" if codes else ""
 
 

@@ -171,7 +171,7 @@ def _drop(s: Signals) -> float:
 
 
 def _is_sure(s: Signals) -> bool:
-    return s.sure_won.share >= _T["block_sure_won"]
+    return s.sure_won.share >= _T["block_sure_won_parts" if s.binned else "block_sure_won"]
 
 
 def _is_early(s: Signals) -> bool:
@@ -200,7 +200,9 @@ RULES: Final = (
         (_says_filled, _says_value),
     ),
     Rule(
-        "block", lambda s: min(s.mostly_won.share, s.mostly_lost.share) >= _T["block_sides"], (_says_sides,)
+        "block",
+        lambda s: not s.binned and min(s.mostly_won.share, s.mostly_lost.share) >= _T["block_sides"],
+        (_says_sides,),
     ),
     Rule("block", lambda s: _is_sure(s) and not _is_early(s), (_says_sure_won,)),
     Rule("block", lambda s: s.unseen.share >= _T["block_unseen"], (_says_unseen,)),
@@ -219,7 +221,11 @@ RULES: Final = (
         lambda s: s.filled.low >= _T["filled_tells"] and s.value.low >= _T["suspect_filled_and_value"],
         (_says_filled, _says_value),
     ),
-    Rule("suspect", lambda s: s.mostly_lost.share >= _T["suspect_mostly_lost"], (_says_mostly_lost,)),
+    Rule(
+        "suspect",
+        lambda s: not s.binned and s.mostly_lost.share >= _T["suspect_mostly_lost"],
+        (_says_mostly_lost,),
+    ),
     Rule("suspect", lambda s: _is_sure(s) and _is_early(s), (_says_sure_won, _says_known_early)),
     Rule(
         "suspect",
@@ -248,7 +254,9 @@ RULES: Final = (
     Rule("suspect", lambda s: s.fill_high - s.fill_low >= _T["fill_swing"], (_says_swing,)),
     Rule("suspect", lambda s: bool(_telling_words(s)) and s.power.low >= _T["suspect_named"], (_says_named,)),
     Rule("ok", lambda s: s.filled.low >= _T["filled_tells"], (_says_filled,)),
-    Rule("ok", lambda s: 0 < s.sure_won.share < _T["block_sure_won"], (_says_small_and_sure,)),
+    Rule(
+        "ok", lambda s: not s.numeric and 0 < s.sure_won.share < _T["block_sure_won"], (_says_small_and_sure,)
+    ),
     Rule("ok", _changed, (_says_changed,)),
     Rule("ok", lambda s: s.calendar >= _T["calendar_share"], (_says_calendar,)),
     Rule("ok", lambda s: _drop(s) >= _T["told_drop"] and s.power.auc >= _T["suspect_named"], (_says_drop,)),

@@ -70,7 +70,9 @@ class Signals:
     forward_auc: float | None
     calendar: float
     in_line: float
+    binned: bool  # a number of many values: its levels are its parts
     whole: bool
+    numeric: bool
     personal: bool
     fill_low: float
     fill_high: float
@@ -101,7 +103,9 @@ def measured(name: str, column: "pd.Series[Any]", ground: Ground) -> tuple[Signa
         fills = _fills(filled, ground.place) or fills
         calendar = calendar_between(this.code, this.size, ground.place)
         in_line = _in_line(this, ground.order)
-    sure = settled(this, y, folds, sure_won, may_name=naming)
+    sure, won_all_but, lost_all_but = (
+        settled(this, y, folds, settles, may_name=naming) for settles in (sure_won, mostly_won, mostly_lost)
+    )
     state, absent, early = Filling(), Levels(), None
     if ground.worked is not None and name in ground.worked.fields.columns:
         everyone = coded(ground.worked.fields[name])
@@ -120,13 +124,15 @@ def measured(name: str, column: "pd.Series[Any]", ground: Ground) -> tuple[Signa
         power=power(auc(this, y, folds), won, lost),
         filled=power(auc(gaps, y, folds), won, lost),
         value=power(auc(this, y, folds, filled_only=True), *_leads(ground, filled)),
-        mostly_won=settled(this, y, folds, mostly_won, may_name=naming),
+        mostly_won=won_all_but,
         sure_won=sure,
-        mostly_lost=settled(this, y, folds, mostly_lost, may_name=naming),
+        mostly_lost=lost_all_but,
         forward_auc=auc(this, y, ground.later) if ground.later else None,
         calendar=calendar,
         in_line=in_line,
+        binned=this.names is None,
         whole=this.whole,
+        numeric=this.values is not None,
         personal=name in ground.personal,
         fill_low=min(fills),
         fill_high=max(fills),

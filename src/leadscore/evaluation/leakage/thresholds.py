@@ -12,6 +12,7 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "filled_tells": 0.60,  # ... from here on
     "block_sides": 0.05,  # share of the won, and of the lost, whose level all but settles the outcome
     "block_sure_won": 0.10,  # share of the won whose level is nearly always won
+    "block_sure_won_parts": 0.30,  # ... for parts of the range of a number of many values
     "block_unseen": 0.10,  # share of the closed leads whose level open leads of the same age hardly have
     "block_state": 0.50,  # difference in being filled in between open and closed leads of the same age,
     "state_rare": 0.05,  # ... where one of the two is hardly ever filled in

@@ -13,7 +13,10 @@ from leadscore.evaluation.metrics import Floats, Ints
 
 _T: Final = THRESHOLDS
 _STRATA: Final = 10  # parts of equal counts that ages are cut into
-_YOUNGEST: Final = 0.1  # share of the leads that count as just created
+_YOUNGEST: Final = 0.2  # share of the leads that count as young
+_LEAST_EXPECTED: Final = (
+    4.0  # so many young leads with a level must be expected before their lack says a thing
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +132,7 @@ def known_early(worked: Worked, field: Coded, codes: tuple[int, ...]) -> float |
     inside = np.isin(field.code, codes)
     youngest = np.asarray(worked.age) <= np.quantile(worked.age, _YOUNGEST)
     others = float(inside[~youngest].mean()) if not youngest.all() else 0.0
-    if others * youngest.sum() < _T["level_rows"] / 2:
+    if others * youngest.sum() < _LEAST_EXPECTED:
         return None
     return float(inside[youngest].mean()) / others
 
