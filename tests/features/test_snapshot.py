@@ -77,7 +77,7 @@ OUTCOME = st.tuples(st.integers(0, 3), st.sampled_from(STAGES), st.integers(0, 1
 
 
 def brute_force(created, outcomes, ages, horizon, end):
-    """Follow each lead by hand: (lead, age, y, mature) in whole days."""
+    """Follow each lead by hand: (lead, age, y, mature, days, ended, seen) in whole days."""
     rows = []
     for age in ages:
         for lead, day in enumerate(created):
@@ -87,7 +87,11 @@ def brute_force(created, outcomes, ages, horizon, end):
             if closed or moment > end:
                 continue
             wins = [at for stage, at in own if stage == "won" and moment <= at < moment + horizon]
-            rows.append((lead, age, int(bool(wins)), moment + horizon <= end))
+            ever = [at for stage, at in own if stage == "won"]
+            gone = [at for stage, at in own if stage in ("lost", "disqualified")]
+            until, ended = (min(ever), 1) if ever else (min(gone), 2) if gone else (end, 0)
+            mature = moment + horizon <= end
+            rows.append((lead, age, int(bool(wins)), mature, until - moment, ended, end - moment))
     return rows
 
 
@@ -116,15 +120,30 @@ def test_labels_equal_brute_force(created, outcomes, ages, horizon):
             training_snapshot(tables, ATTRIBUTES, ages=ages, horizon=horizon)
         return
     found = training_snapshot(tables, ATTRIBUTES, ages=ages, horizon=horizon)
-    got = zip(found.lead_id, found.age, found.y, found.mature, strict=True)
+    followed = (found.days, found.ended, found.seen)
+    got = zip(found.lead_id, found.age, found.y, found.mature, *followed, strict=True)
     assert [tuple(map(int, row)) for row in got] == [tuple(map(int, row)) for row in rows]
     np.testing.assert_array_equal(
         found.as_of, [START + (created[lead] + age) * DAY for lead, age, *_ in rows]
     )
     np.testing.assert_array_equal(found.known_at, found.as_of + horizon * DAY)
     np.testing.assert_array_equal(found.order, found.as_of)
-    assert found.y.dtype == np.int8
+    assert found.y.dtype == found.ended.dtype == np.int8
     assert found.horizon == horizon
+    np.testing.assert_array_equal(found.y == 1, (found.ended == 1) & (found.days < horizon))
+    np.testing.assert_array_equal(found.mature, found.seen >= horizon)
+
+
+def test_what_came_of_rows_goes_with_them_and_is_none_without_times():
+    found = training_snapshot(world(), FEATURES, ages=(1, 5), horizon=10)
+    rows = np.array([7, 2, 30])
+    some = found.take(rows)
+    for name in ("days", "ended", "seen"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(found, name)[rows])
+    timeless, scoring = training_snapshot(wide(), ATTRIBUTES), snapshot(world(), FEATURES, START + 50 * DAY)
+    assert {getattr(part, name) for part in (timeless, scoring) for name in ("days", "ended", "seen")} == {
+        None
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- X

@@ -270,12 +270,13 @@ class HazardScorer(BoostedScorer):
         """
         if not 0 < self.horizon < np.inf:
             raise UsageError(explain("a horizon above 0 days", f"{self.horizon}", "correct it"))
-        self._followed = None
+        followed = None
         if days is not None and ended is not None and seen is not None:
-            self._followed = follow_up(days, ended, seen, self.horizon)
+            followed = follow_up(days, ended, seen, self.horizon)
         elif any(given is not None for given in (days, ended, seen)):
             do = "give all of them, or none"
             raise UsageError(explain("days, ended and seen together", "only some of them", do))
+        self._followed = followed
         try:
             return super().fit(X, y, groups)
         finally:
@@ -322,6 +323,8 @@ class HazardScorer(BoostedScorer):
         edges = edges_of(followed.until[y == 1], self.horizon, self.intervals if self._followed else 1)
         rows = at_risk(followed, edges, self.random_state)
         parameters = self._parameters(len(y))
+        if len(edges) > 1:  # trees that may ask for the interval and nothing else tell no lead from another
+            parameters["feature_fraction"] = max(self.feature_fraction, min(1.0, 3 / (len(columns) + 1)))
         data = lightgbm.Dataset(
             _beside(M[rows.row], rows.interval, edges),
             rows.won,

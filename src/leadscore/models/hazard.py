@@ -1,7 +1,7 @@
 """A discrete-time hazard as tables: the chance of a win within a horizon, and when, with NumPy alone."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -215,14 +215,13 @@ class HazardForest:
             raise ModelError(explain("a readable hazard.json", "none", _RESTORE)) from None
         match grid:
             case {"edges": list(edges), "offsets": list(offsets), **rest} if not rest:
+                absent = next((name for name in _names(len(edges)) if name not in files), None)
+                if absent:
+                    raise _unfit(f"no {absent}")
                 if not all(map(is_finite, (*edges, *offsets))):
                     raise _unfit("edges or offsets that are no finite numbers")
-                names = _names(len(edges))
-                absent = [name for name in names if name not in files]
-                if absent:
-                    raise _unfit(f"no {absent[0]}")
-                shared, *own = (Forest.from_files({"forest.npz": files[name]}) for name in names)
-                return cls(tuple(map(float, edges)), tuple(map(float, offsets)), shared, tuple(own))
+                parts = (Forest.from_files({"forest.npz": files[name]}) for name in _names(len(edges)))
+                return cls(tuple(map(float, edges)), tuple(map(float, offsets)), next(parts), tuple(parts))
         raise ModelError(explain("edges and offsets in hazard.json", "something else", _RESTORE))
 
     def _hazards(self, M: Floats) -> list[Floats]:
@@ -359,8 +358,9 @@ def _middle(rate: Floats) -> Floats:
     return np.where(rate < 1e-3, 0.5 - rate / 12, 1 / some - 1 / np.expm1(some))
 
 
-def _names(intervals: int) -> list[str]:
-    return ["shared.npz", *(f"interval_{j + 1}.npz" for j in range(intervals))]
+def _names(intervals: int) -> Iterator[str]:
+    yield "shared.npz"
+    yield from (f"interval_{j + 1}.npz" for j in range(intervals))
 
 
 def _unfit(found: str) -> ModelError:
