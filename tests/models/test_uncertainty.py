@@ -32,9 +32,20 @@ def curves(interval, at):
     return np.interp(at, interval.log_odds, interval.low), np.interp(at, interval.log_odds, interval.high)
 
 
+@pytest.fixture
+def same_model(monkeypatch):
+    """The curve is that of the very model whose predictions it was fitted on: nothing is widened."""
+    monkeypatch.setattr(uncertainty, "_REFIT", 1.0)
+
+
+@pytest.fixture
+def no_ridge(monkeypatch):
+    monkeypatch.setattr(uncertainty, "_RIDGE", 1e-9)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("leads", [200, 1500])
-def test_nine_in_ten_intervals_hold_the_true_rate(leads, rows):
+def test_nine_in_ten_intervals_hold_the_true_rate(leads, rows, same_model):
     at = norm(-1, 1.2).ppf(np.linspace(0.02, 0.98, 25))
     held = []
     for seed in range(150):
@@ -43,7 +54,7 @@ def test_nine_in_ten_intervals_hold_the_true_rate(leads, rows):
     assert 0.86 <= np.mean(held) <= 0.94  # the mean's standard error is about 0.012
 
 
-def test_a_chance_that_differs_from_lead_to_lead_is_held_in_its_mean():
+def test_a_chance_that_differs_from_lead_to_lead_is_held_in_its_mean(same_model):
     """Chances drawn from a beta distribution around the calibrated one: nothing tells them apart."""
     rng = np.random.default_rng(0)
     held = []
@@ -57,12 +68,7 @@ def test_a_chance_that_differs_from_lead_to_lead_is_held_in_its_mean():
     assert 0.86 <= np.mean(held) <= 0.94
 
 
-@pytest.fixture
-def no_ridge(monkeypatch):
-    monkeypatch.setattr(uncertainty, "_RIDGE", 1e-9)
-
-
-def test_the_interval_is_that_of_a_logistic_regression_by_textbook(no_ridge):
+def test_the_interval_is_that_of_a_logistic_regression_by_textbook(no_ridge, same_model):
     """With few wins the curve is a line: scikit-learn's, and the inverse of the information on it."""
     said, won, lead = world(3, 180, truth=lambda said: 1.3 * said - 1.2)
     assert 10 < won.sum() < 40
@@ -130,7 +136,7 @@ def test_separated_outcomes_are_finite_and_unsure(wins):
     assert (high - low)[~won][-1] > 0.05
 
 
-def test_scores_that_are_all_the_same_give_the_share_of_wins():
+def test_scores_that_are_all_the_same_give_the_share_of_wins(same_model):
     won = np.arange(400) % 4 == 0
     low, high = fit_interval(np.full(400, logit(0.25)), won, np.arange(400)).bounds([logit(0.25)])
     reach = norm.ppf(0.95) * np.sqrt(0.25 * 0.75 / 400)

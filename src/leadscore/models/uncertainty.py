@@ -22,6 +22,9 @@ _KNOTS: Final[Mapping[int, tuple[float, ...]]] = {
 }
 _LEADS: Final = ((250, 5), (100, 4), (40, 3))  # from so many leads of the scarcer outcome: so many knots
 _RIDGE: Final = 0.1  # holds the curve to the model's own log-odds where outcomes say nothing
+# The served model is a further fit, on more leads than the models whose predictions are known: the standard
+# errors are widened by what that was found to add in simulated worlds (benchmarks/accuracy/intervals.py).
+_REFIT: Final = 1.2
 _GRID: Final = 201  # places at which the curves are kept
 _FARTHEST: Final = 50.0  # log-odds beyond which a probability is 0 or 1 for every purpose
 
@@ -30,9 +33,9 @@ _FARTHEST: Final = 50.0  # log-odds beyond which a probability is 0 or 1 for eve
 class Interval:
     """Between which bounds the true rate of wins lies among the leads that the model scores like this one.
 
-    Of all leads with this score, the share that is won lies between the bounds, at the level given, averaged
-    over leads. It is an interval for the score's promise: how far a lead's own chance departs from that of
-    the others with its score cannot be told from one outcome a lead, whatever the method.
+    Of all leads with this score, this share wins: at a level of 0.9, nine in ten such intervals hold it,
+    counted over leads. A lead's own chance departs from that of the others with its score by what the model
+    and the data do not know, and one outcome a lead cannot tell by how much: no interval here is for that.
 
     Parameters
     ----------
@@ -123,9 +126,10 @@ def fit_interval(log_odds: ArrayLike, y: ArrayLike, group: ArrayLike, *, level: 
 
     A restricted cubic spline of the log-odds, with the more knots the more wins there are (Harrell 2015), is
     fitted by logistic regression: a flexible calibration curve (Van Calster et al. 2016). The interval is the
-    curve's by standard errors that allow for several rows a lead (Liang and Zeger 1986), and are never below
-    those of rows that stand alone. Both bounds are sorted, which makes them rise with the score and only ever
-    brings them nearer to a rate that rises (Chernozhukov, Fernandez-Val and Galichon 2009).
+    curve's by standard errors that allow for several rows a lead (Liang and Zeger 1986) and are never below
+    those of rows that stand alone, times 1.2, because the served model is fitted once more. Both bounds are
+    sorted, which makes them rise with the score and only ever brings them nearer to a rate that rises
+    (Chernozhukov, Fernandez-Val and Galichon 2009).
 
     Parameters
     ----------
@@ -175,7 +179,7 @@ def fit_interval(log_odds: ArrayLike, y: ArrayLike, group: ArrayLike, *, level: 
     at = np.linspace(x.min(), max(x.max(), x.min() + 1e-6), _GRID)
     curves = _spline(at, knots)
     variance = np.maximum(*((curves @ matrix * curves).sum(axis=1) for matrix in (covariance, robust)))
-    reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
+    reach = NormalDist().inv_cdf((1 + level) / 2) * _REFIT * np.sqrt(variance)
     middle = at + curves @ beta
     return Interval(level, at, np.sort(middle - reach), np.sort(middle + reach))
 
