@@ -231,7 +231,7 @@ def test_the_strongest_within_a_standard_error_is_chosen_by_hand():
     folds = inner_folds(y, None, 3, 0)
     losses = [[log_loss(y[t], probability(m[t]), labels=[0, 1]) for _, t in folds] for m in margins]
     worse = np.array(losses) - losses[2]
-    within = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) * np.sqrt(1 / 3 + 1 / 2)
+    within = worse.mean(axis=1) <= worse.std(axis=1, ddof=1) / np.sqrt(3)
     assert strongest(margins, y, folds) == within.tolist().index(True)
 
 
