@@ -8,11 +8,18 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from leadscore.errors import DataError
+from leadscore.errors import DataError, UsageError
 from leadscore.models.boosted import BoostedScorer
 from leadscore.models.calibration import probability
 from leadscore.models.conditions import Condition
-from leadscore.models.estimators import LogisticScorer, PointsClassifier, TargetError, inner_folds, strongest
+from leadscore.models.estimators import (
+    LogisticScorer,
+    PointsClassifier,
+    TargetError,
+    assumed_sigmoid,
+    inner_folds,
+    strongest,
+)
 from leadscore.models.matrix import to_matrix
 from leadscore.models.points import PointRule
 from leadscore.models.saved import read_scorer
@@ -313,6 +320,23 @@ def test_too_few_wins_to_validate_still_fit(classifier):
     p = clone(classifier).fit(X, np.arange(40) == 7).predict_proba(X)[:, 1]
     assert np.isfinite(p).all()
     assert p.mean() < 0.25
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.07, 0.9])
+def test_without_labels_points_mean_what_a_team_expects(rate):
+    totals = np.random.default_rng(25).uniform(0, 100, 400)
+    assumed = assumed_sigmoid(totals, rate, points_to_double_odds=12)
+    assert probability(assumed.log_odds(totals)).mean() == pytest.approx(rate, rel=1e-9)
+    odds = np.exp(assumed.log_odds([30.0, 42.0]))
+    assert odds[1] / odds[0] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("totals", "rate", "double"), [([], 0.1, 9), ([1], 0, 9), ([1], 1, 9), ([1], 0.1, 0)]
+)
+def test_an_expectation_that_cannot_be_is_refused(totals, rate, double):
+    with pytest.raises(UsageError, match="an expected share of wins between 0 and 1"):
+        assumed_sigmoid(totals, rate, double)
 
 
 @pytest.mark.parametrize("folds", [2, 5])

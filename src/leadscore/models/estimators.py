@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from leadscore.errors import DataError, explain
+from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.models.calibration import Sigmoid, fit_sigmoid, probability
 from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm, Term, signed_log
 from leadscore.models.matrix import Column, Floats, columns_of, to_matrix
@@ -286,6 +286,48 @@ _CS = (0.01, 0.1, 1.0)
 _NEAR_POINTS = (1e-6, 1e-3)
 _FREE = 5.0  # standard deviation, in log-odds, of the prior on what a standard deviation of points means
 _LEAST = 1e-3  # log-odds in a standard deviation of points: as good as nothing, yet it keeps their order
+
+
+def assumed_sigmoid(total: ArrayLike, rate: float, points_to_double_odds: float = 12.0) -> Sigmoid:
+    """Give points a probability before there is any label: from the share of wins that a team expects.
+
+    Parameters
+    ----------
+    total : array of shape (n,)
+        Totals of the leads at hand.
+    rate : float
+        The share of them that is expected to win; between 0 and 1, and on average they are given it.
+    points_to_double_odds : float
+        How many points double the odds.
+
+    Returns
+    -------
+    Sigmoid
+
+    Raises
+    ------
+    UsageError
+        The rate or the points are out of range, or there is no lead.
+
+    Examples
+    --------
+    >>> assumed = assumed_sigmoid([0.0, 20.0, 40.0], rate=0.1, points_to_double_odds=10)
+    >>> float(probability(assumed.log_odds([0.0, 20.0, 40.0])).mean().round(12))
+    0.1
+    """
+    m = np.asarray(total, dtype=np.float64)
+    if not (0 < rate < 1 and 0 < points_to_double_odds < np.inf and len(m)):
+        expected = "leads, an expected share of wins between 0 and 1, and points above 0 that double the odds"
+        found = f"{len(m):,} leads, {shown(rate)}, {shown(points_to_double_odds)}"
+        raise UsageError(explain(expected, found, "correct them"))
+    slope = float(np.log(2.0) / points_to_double_odds)
+    centre = float(np.log(rate / (1.0 - rate)))
+    low, high = centre - slope * float(m.max()), centre - slope * float(m.min())
+    for _ in range(100):  # the average grows with the intercept
+        middle = (low + high) / 2
+        above = float(probability(slope * m + middle).mean()) > rate
+        low, high = (low, middle) if above else (middle, high)
+    return Sigmoid(slope, (low + high) / 2)
 
 
 def inner_folds(y: Floats, groups: ArrayLike | None, folds: int, seed: int) -> list[Fold]:
