@@ -1,8 +1,9 @@
 """The leakage audit on simulated worlds: one leak planted in each, among fields known from the start.
 
-Worlds with even numbers, and the kinds of leak planted in them, served to choose the thresholds of the audit;
-those with odd numbers, and kinds of their own, were not looked at until the thresholds were chosen, and prove
-them. X Education and Bank Marketing, which earlier thresholds were chosen on, are in neither half.
+The kinds of leak and the worlds of the first half served to choose the audit's thresholds and its rules: an
+earlier version missed "days in the pipeline", hence the rule on numbers that change until the closing. The
+kinds and worlds of the second half were written when all that was settled, and prove it. X Education and Bank
+Marketing, which earlier thresholds were chosen on, are in neither half.
 """
 
 import argparse
@@ -112,13 +113,11 @@ def tags_by_sales(w: Ends) -> Values:
 
 
 def date_of_closing(w: Ends) -> Values:
-    moment = np.datetime64("2025-12-31") - np.round(w.since * 86_400).astype("timedelta64[s]")
-    return np.where(~w.open & w.some(w.kept), moment, np.datetime64("NaT"))
+    return _dates(-w.since, ~w.open & w.some(w.kept))
 
 
 def next_step_cleared(w: Ends) -> Values:
-    ahead = np.datetime64("2025-12-31") + w.rng.integers(1, 30, len(w.won)).astype("timedelta64[D]")
-    return np.where(w.some(np.where(w.open, w.kept, w.wrong)), ahead, np.datetime64("NaT"))
+    return _dates(w.rng.integers(1, 30, len(w.won)), w.some(np.where(w.open, w.kept, w.wrong)))
 
 
 def forecast_by_sales(w: Ends) -> Values:
@@ -144,6 +143,53 @@ def product_bought(w: Ends) -> Values:
     return np.where(w.won & w.some(w.kept), w.words("basic", "pro", "enterprise"), "no")
 
 
+def mails_until_closing(w: Ends) -> Values:
+    sent = w.rng.poisson(w.days / 4 + 4.0 * w.won)
+    return np.where(w.some(w.kept), w.muddled(sent), np.nan)
+
+
+def last_touched(w: Ends) -> Values:
+    ago = np.where(w.open, w.rng.exponential(7, len(w.won)), w.since + w.rng.exponential(2, len(w.won)))
+    return _dates(-w.muddled(np.minimum(ago, w.days + w.since)), w.some(w.kept))
+
+
+def discount(w: Ends) -> Values:
+    given = w.rng.choice([5.0, 10.0, 15.0, 20.0], len(w.won))
+    offered = w.some(np.where(w.won, w.kept, np.where(w.lost, 0.5 * w.wrong, 0.01)))
+    return np.where(offered, given, 0.0)
+
+
+def stage_chance(w: Ends) -> Values:
+    on_the_way = w.rng.choice([10.0, 20.0, 40.0, 60.0], len(w.won))
+    right = np.select([w.won, w.lost], [100.0, 0.0], on_the_way)
+    return np.where(w.some(w.kept), w.muddled(right), on_the_way)
+
+
+def mood_of_the_meeting(w: Ends) -> Values:
+    good, bad = w.words("positive", "positive", "neutral"), w.words("negative", "negative", "neutral")
+    right = np.select([w.won, w.lost], [good, bad], w.words("positive", "neutral", "negative"))
+    return np.where(w.worked & w.some(0.6), w.muddled(right), None)
+
+
+def account_kind(w: Ends) -> Values:
+    tier = w.words("gold", "silver", "bronze")
+    return np.where(w.won & w.some(w.kept), tier, "prospect")
+
+
+def do_not_contact(w: Ends) -> Values:
+    return np.where(w.some(np.where(w.lost, w.kept, 0.02)), "yes", "no")
+
+
+def payment_terms(w: Ends) -> Values:
+    return np.where(w.some(np.where(w.won, w.kept, 0.03)), w.words("30 days", "60 days", "prepaid"), None)
+
+
+def _dates(days: Values, filled: Values) -> Values:
+    """Write down moments before or after the last day of the year, in UTC."""
+    moment = pd.Timestamp("2025-12-31") + pd.to_timedelta(np.round(days * 86_400), unit="s")
+    return np.where(filled, moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_numpy(dtype=object), None)
+
+
 Kind = Callable[[Ends], Values]
 CHOOSING: Mapping[str, Kind] = {
     "filled after winning": filled_after_winning,
@@ -153,8 +199,6 @@ CHOOSING: Mapping[str, Kind] = {
     "revenue": revenue,
     "reason lost": reason_lost,
     "tags by sales": tags_by_sales,
-}
-PROVING: Mapping[str, Kind] = {
     "date of closing": date_of_closing,
     "next step, cleared": next_step_cleared,
     "forecast by sales": forecast_by_sales,
@@ -162,6 +206,16 @@ PROVING: Mapping[str, Kind] = {
     "notes that grow": notes_that_grow,
     "days in the pipeline": days_in_pipeline,
     "product bought": product_bought,
+}
+PROVING: Mapping[str, Kind] = {
+    "mails until closing": mails_until_closing,
+    "last touched": last_touched,
+    "discount": discount,
+    "stage's chance": stage_chance,
+    "mood of the meeting": mood_of_the_meeting,
+    "account's kind": account_kind,
+    "do not contact": do_not_contact,
+    "payment terms": payment_terms,
 }
 
 
@@ -225,12 +279,12 @@ def main() -> None:
     asked = parser.parse_args()
     start = time.perf_counter()
     project = config.read(ROOT / "configs" / "demo.yaml")
-    halves = {"choosing": (0, CHOOSING), "proving": (1, PROVING)}
+    halves = {"choosing": (0, CHOOSING), "proving": (1000, PROVING)}
     failed = False
     for half, (first, kinds) in halves.items():
         if asked.half not in (half, "both"):
             continue
-        seeds = range(first, asked.worlds, 2)
+        seeds = range(first, first + asked.worlds // 2)
         names = [list(kinds)[k % len(kinds)] for k in range(len(seeds))]
         found = Parallel(n_jobs=asked.jobs)(
             delayed(judged)(project, seed, name, asked.leads) for seed, name in zip(seeds, names, strict=True)

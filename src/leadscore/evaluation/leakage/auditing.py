@@ -13,7 +13,7 @@ from leadscore.evaluation.leakage.levels import coded
 from leadscore.evaluation.leakage.rules import Verdict, judged
 from leadscore.evaluation.leakage.signals import Ground, calendar_between, measured, placed, standing_out
 from leadscore.evaluation.leakage.worked import Dated, Worked
-from leadscore.evaluation.metrics import Floats, binary_outcome
+from leadscore.evaluation.metrics import Floats, Ints, binary_outcome
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 
 _FOLDS = 5
@@ -156,7 +156,7 @@ def audit(
     when = None if order is None else np.asarray(order, dtype=np.float64)
     ground = Ground(
         y=outcome,
-        group=np.arange(len(outcome)) if group is None else np.asarray(group),
+        group=_codes(group, len(outcome)),
         folds=grouped_folds(group, outcome, _FOLDS, seed),
         later=() if when is None else _later_folds(when, group, outcome),
         order=when,
@@ -216,6 +216,12 @@ def calendar_share(field: ArrayLike, order: ArrayLike) -> float:
     """
     this = coded(pd.Series(field))
     return calendar_between(this.code, this.size, placed(np.asarray(order, dtype=np.float64)))
+
+
+def _codes(group: ArrayLike | None, rows: int) -> Ints:
+    if group is None:
+        return np.arange(rows)
+    return np.asarray(np.unique(np.asarray(group), return_inverse=True)[1], dtype=np.int64)
 
 
 def _later_folds(when: Floats, group: ArrayLike | None, y: Floats) -> tuple[Fold, ...]:

@@ -110,6 +110,16 @@ def _says_rise(s: Signals) -> str:
     )
 
 
+def _says_growth(s: Signals) -> str:
+    way = "grows" if s.growth.with_age > 0 else "falls"
+    where = "above" if s.growth.above > 0.5 else "below"
+    share = max(s.growth.above, 1 - s.growth.above)
+    return (
+        f"it {way} with the age of open leads (rank correlation {s.growth.with_age:.2f}), and is {where} "
+        f"that of closed ones of the same age {100 * share:.0f} times in 100: it changes until the closing"
+    )
+
+
 def _says_changed(s: Signals) -> str:
     return (
         f"it changed for {s.changed_after:.1%} of the closed leads when they were closed or later: "
@@ -241,6 +251,14 @@ RULES: Final = (
     Rule("suspect", lambda s: s.whole and _is_unique(s) and not s.personal, (_says_unique,)),
     Rule("suspect", lambda s: abs(s.filling.state_low) >= _T["suspect_state"], (_says_state,)),
     Rule("suspect", lambda s: s.filling.rise_low >= _T["suspect_rise"], (_says_rise,)),
+    Rule(
+        "suspect",
+        lambda s: (
+            abs(s.growth.low) >= _T["suspect_growth"]
+            and abs(s.growth.above - 0.5) >= _T["suspect_growth_state"] - 0.5
+        ),
+        (_says_growth,),
+    ),
     Rule(
         "suspect",
         lambda s: _changed(s) and s.undated >= _T["suspect_undated"],

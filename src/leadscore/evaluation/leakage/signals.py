@@ -25,7 +25,17 @@ from leadscore.evaluation.leakage.levels import (
     tally,
 )
 from leadscore.evaluation.leakage.thresholds import THRESHOLDS
-from leadscore.evaluation.leakage.worked import Dated, Filling, Worked, filling, known_early, unseen
+from leadscore.evaluation.leakage.worked import (
+    Dated,
+    Filling,
+    Growth,
+    Worked,
+    filling,
+    growth,
+    known_early,
+    rank_correlation,
+    unseen,
+)
 from leadscore.evaluation.metrics import Floats, Ints
 from leadscore.evaluation.splits import Fold
 
@@ -40,7 +50,7 @@ class Ground:
     """What every field is judged against."""
 
     y: Floats
-    group: NDArray[Any]
+    group: Ints
     folds: tuple[Fold, ...]
     later: tuple[Fold, ...]
     order: Floats | None
@@ -77,6 +87,7 @@ class Signals:
     fill_low: float
     fill_high: float
     filling: Filling
+    growth: Growth
     unseen: Levels
     known_early: float | None
     changed_after: float
@@ -106,10 +117,11 @@ def measured(name: str, column: "pd.Series[Any]", ground: Ground) -> tuple[Signa
     sure, won_all_but, lost_all_but = (
         settled(this, y, folds, settles, may_name=naming) for settles in (sure_won, mostly_won, mostly_lost)
     )
-    state, absent, early = Filling(), Levels(), None
+    state, grows, absent, early = Filling(), Growth(), Levels(), None
     if ground.worked is not None and name in ground.worked.fields.columns:
         everyone = coded(ground.worked.fields[name])
         state = filling(ground.worked, everyone)
+        grows = growth(ground.worked, everyone)
         absent = unseen(ground.worked, everyone, may_name=naming)
         early = known_early(ground.worked, everyone, _same(this, everyone, sure.codes))
     dated = ground.dated.get(name)
@@ -137,6 +149,7 @@ def measured(name: str, column: "pd.Series[Any]", ground: Ground) -> tuple[Signa
         fill_low=min(fills),
         fill_high=max(fills),
         filling=state,
+        growth=grows,
         unseen=absent,
         known_early=early,
         changed_after=0.0 if dated is None else dated.changed_after,
@@ -175,7 +188,9 @@ def placed(order: NDArray[Any]) -> Floats:
 
 def _leads(ground: Ground, rows: Bools) -> tuple[int, int]:
     """Count the won and the lost groups among some rows: duplicates prove nothing."""
-    won, lost = (len(np.unique(ground.group[rows & (ground.y == value)])) for value in (1, 0))
+    won, lost = (
+        int(np.count_nonzero(np.bincount(ground.group[rows & (ground.y == value)]))) for value in (1, 0)
+    )
     return won, lost
 
 
@@ -195,8 +210,7 @@ def _in_line(field: Coded, order: Floats) -> float:
     known = np.isfinite(field.values)
     if known.sum() < _T["level_rows"]:
         return 0.0
-    rank, line = (pd.Series(values[known]).rank().to_numpy() for values in (field.values, order))
-    return abs(float(np.corrcoef(rank, line)[0, 1])) if rank.std() and line.std() else 0.0
+    return abs(rank_correlation(field.values[known], order[known]))
 
 
 def _same(one: Coded, other: Coded, codes: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,8 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "suspect_stands_out_power": 0.70,  # ... from this power on
     "suspect_state": 0.25,  # difference in being filled in between open and closed leads of the same age
     "suspect_rise": 0.25,  # ... and between the oldest and the youngest third of the open leads
+    "suspect_growth": 0.40,  # rank correlation of a number with the age of open leads, where it also
+    "suspect_growth_state": 0.65,  # ... tells open leads from closed ones of the same age (AUC)
     "suspect_undated": 0.05,  # share of the leads with a value and no history, where others change afterwards
     "suspect_named": 0.53,  # power from which a name such as "last activity" is worth a question
     "suspect_calendar": 0.60,  # power from which a field that follows the calendar is worth a question

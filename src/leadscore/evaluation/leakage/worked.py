@@ -72,6 +72,19 @@ class Filling:
     rise_low: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a number goes with the age of open leads, and how it stands for closed ones of the same age.
+
+    `with_age` is Spearman's rank correlation among open leads, `low` the end of its 95 % interval that is
+    nearer to none (Fisher's z); `above` is how often an open lead's number is above a closed one's.
+    """
+
+    with_age: float = 0.0
+    low: float = 0.0
+    above: float = 0.5
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Strata:
     """Leads by age and state: those of equal age stand in one stratum."""
@@ -92,6 +105,35 @@ def filling(worked: Worked, field: Coded) -> Filling:
         low = _nearer_none(of_closed - of_open, _spread(filled, strata, count))
     young, old, rise = _by_age(worked.age[~strata.closed], filled[~strata.closed])
     return Filling(of_open, of_closed, low, young, old, rise)
+
+
+def growth(worked: Worked, field: Coded) -> Growth:
+    """See whether a number goes on growing as long as a lead is open."""
+    if field.values is None:
+        return Growth()
+    strata, known = _strata(worked), np.isfinite(field.values)
+    open_ = known & ~strata.closed
+    if min(open_.sum(), (known & strata.closed).sum()) < _T["level_rows"]:
+        return Growth()
+    with_age = rank_correlation(field.values[open_], worked.age[open_])
+    error = float(open_.sum() - 3) ** -0.5
+    low = np.tanh(_nearer_none(float(np.arctanh(np.clip(with_age, -0.9999, 0.9999))), error))
+    pairs, above = 0.0, 0.0
+    for part in range(len(strata.weight)):
+        here = known & (strata.of == part)
+        y = ~strata.closed[here]
+        weight = float(y.sum() * (~y).sum())
+        if weight:
+            rank = pd.Series(field.values[here]).rank().to_numpy()
+            above += rank[y].sum() - y.sum() * (y.sum() + 1) / 2
+            pairs += weight
+    return Growth(with_age, float(low), float(above / pairs) if pairs else 0.5)
+
+
+def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return Spearman's rank correlation, 0 where one of the two does not vary."""
+    rank, line = (pd.Series(values).rank().to_numpy() for values in (one, other))
+    return float(np.corrcoef(rank, line)[0, 1]) if rank.std() and line.std() else 0.0
 
 
 def unseen(worked: Worked, field: Coded, *, may_name: bool) -> Levels:
