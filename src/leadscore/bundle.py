@@ -21,8 +21,10 @@ from leadscore.features.declare import Feature, from_dict, to_dict
 from leadscore.files import pack_arrays, require_writable, unpack_arrays, unwritable
 from leadscore.models.calibration import Scale, Sigmoid, probability
 from leadscore.models.matrix import Column
+from leadscore.models.novelty import Familiar
 from leadscore.models.saved import read_scorer
 from leadscore.models.scorer import Scorer
+from leadscore.models.uncertainty import Interval
 from leadscore.policy.policy import Policy
 from leadscore.policy.tuning import Backtest
 
@@ -59,6 +61,12 @@ class Bundle:
         Days within which a lead converts, or not; None where outcomes carry no time.
     backtest : Backtest
         Predictions for leads that the model which made them had not seen; thresholds are tuned on them.
+    calibrated : bool
+        Whether the chances held on those leads.
+    interval : Interval or None
+        How sure a probability is; None where too few outcomes were known.
+    familiar : Familiar or None
+        What the leads of training were like; None where there were too few.
     facts : mapping
         The training window, sizes, metrics, exclusions and their reasons: plain JSON values.
     """
@@ -74,6 +82,9 @@ class Bundle:
     typical: Mapping[str, float | str | None] = field(repr=False)
     horizon: float | None
     backtest: Backtest = field(repr=False)
+    calibrated: bool
+    interval: Interval | None = field(repr=False)
+    familiar: Familiar | None = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
 
     @cached_property
@@ -222,6 +233,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         **bundle.scorer.to_files(),
         "calibration.json": _json(bundle.calibration.to_dict()),
         "policy.json": _json(bundle.policy.to_dict()),
+        **({} if bundle.familiar is None else bundle.familiar.to_files()),
         "backtest.npz": pack_arrays(
             {name: value for name in _BACKTEST if (value := getattr(bundle.backtest, name)) is not None}
         ),
@@ -248,6 +260,8 @@ def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
         "cuts": bundle.cuts.to_dict(),
         "typical": dict(bundle.typical),
         "horizon": bundle.horizon,
+        "calibrated": bundle.calibrated,
+        "interval": None if bundle.interval is None else bundle.interval.to_dict(),
         "facts": dict(bundle.facts),
         "probe": _probe_rows(bundle),
         "files": {
@@ -270,10 +284,15 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         typical=_checked(manifest, "typical", dict),
         horizon=_checked(manifest, "horizon", float | None),
         backtest=Backtest(**unpack_arrays(files["backtest.npz"])),
+        calibrated=_checked(manifest, "calibrated", bool),
+        interval=None if manifest["interval"] is None else Interval.from_dict(manifest["interval"]),
+        familiar=Familiar.from_files(files) if "familiar.npz" in files else None,
         facts=_checked(manifest, "facts", dict),
     )
-    if bundle.scorer.columns != bundle.columns:
+    if not set(bundle.scorer.columns) <= set(bundle.columns):
         raise ModelError(explain("features that make the scorer's columns", "other ones", _RESTORE))
+    if bundle.familiar is not None and bundle.familiar.columns != bundle.scorer.columns:
+        raise ModelError(explain("training leads of the scorer's columns", "other ones", _RESTORE))
     for rule in (*bundle.policy.suppress, *bundle.policy.fast_track):
         rule.holds(np.empty((0, len(bundle.columns))), bundle.columns)
     return bundle

@@ -1,11 +1,11 @@
 """The one scoring path: load a model, then score tables, score one lead, or explain a score."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,16 @@ from leadscore.data.contract import CLOSING
 from leadscore.data.identity import merge_duplicates
 from leadscore.data.records import ShortWay
 from leadscore.data.tables import Events, Finding, Tables, read_tables
-from leadscore.errors import DataError, UsageError, explain, shown
+from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.explain.card import Explanation, driver_families, explanations
 from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
 from leadscore.features.single import Reading, reading_of
 from leadscore.features.snapshot import Snapshot, earliest, snapshot
+from leadscore.models.calibration import log_odds_of
+from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
+from leadscore.models.novelty import Familiar
+from leadscore.models.uncertainty import Interval
 from leadscore.policy.ledger import in_force
 from leadscore.policy.policy import Policy, stage_reasons, stages
 
@@ -47,6 +51,8 @@ class LeadScore:
         Points of the score, against the typical lead's, from what the lead is and from what it did.
     findings : tuple of str
         What was left out or mended, in sentences: events of others, a value that is no number.
+    also : mapping
+        What was asked for beyond these, by the name of its column.
     """
 
     lead_id: int | str
@@ -56,6 +62,7 @@ class LeadScore:
     fit: float
     engagement: float
     findings: tuple[str, ...] = ()
+    also: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,14 @@ class LeadModel:
         return contract.events is not None and not contract.event_log
 
     def score(
-        self, leads: Any, events: Any = None, as_of: Moment = None, *, history: Any = None
+        self,
+        leads: Any,
+        events: Any = None,
+        as_of: Moment = None,
+        *,
+        history: Any = None,
+        also: Collection[str] = (),
+        withhold: bool = False,
     ) -> pd.DataFrame:
         """Score a table of leads.
 
@@ -101,10 +115,18 @@ class LeadModel:
             models that read time. Events at or after it do not count.
         history : the same as `leads`, optional
             How attributes changed, so that each is the one before `as_of`; without it, each is as in `leads`.
+        also : collection of str
+            Further columns: ``interval`` (low and high, the 90 % interval of the probability), ``unlike``
+            (whether the lead is unlike those of training), ``rank`` (1 is the best), and of a hazard model
+            ``urgency`` (the share of the chance that falls in the next 7 days) and ``expected_days`` (to the
+            win of a lead that is won within the horizon).
+        withhold : bool
+            Where the model's chances did not hold on later leads, give nan in place of probability and
+            score, and say so in a column `calibrated`; the rank is then given too.
 
         Returns
         -------
-        DataFrame of shape (n, 6)
+        DataFrame of shape (n, 6 and more)
             lead_id, probability, score, stage, fit, engagement: one row a lead, in the order given. Leads
             that are one person, where the project says so, share the person's score.
             Leads that an event log knows to be closed by then are left out.
@@ -115,10 +137,20 @@ class LeadModel:
         DataError
             The table breaks the contract.
         UsageError
-            The model needs events or `as_of` and got none, or a moment without a time zone.
+            The model needs events or `as_of` and got none, a moment without a time zone, or a further column
+            that this model has not.
         """
+        further = self._further(also)
         rows, found = self._rows(leads, events, as_of, history)
-        frame = pd.DataFrame(self._scored(rows))
+        split = self._split(rows)
+        frame = pd.DataFrame(self._scored(rows, split))
+        for give in further:
+            frame = frame.assign(**give(self, rows, split))
+        if withhold:
+            frame["calibrated"] = self.bundle.calibrated
+            if not self.bundle.calibrated:
+                frame["rank"] = _rank(self, rows, split)["rank"]
+                frame[["probability", "score", *(frame.columns.intersection(["low", "high"]))]] = np.nan
         frame.attrs["findings"] = found
         return frame
 
@@ -129,6 +161,7 @@ class LeadModel:
         as_of: Moment = None,
         *,
         history: Any = None,
+        also: Collection[str] = (),
     ) -> LeadScore:
         """Score one lead from plain values: the same numbers as `score`, to the last bit.
 
@@ -139,6 +172,8 @@ class LeadModel:
         events : sequence of mapping, or a table, optional
         as_of : datetime, str or int, optional
         history : sequence of mapping, optional
+        also : collection of str
+            As for `score`; of one lead there is no rank.
 
         Returns
         -------
@@ -154,11 +189,16 @@ class LeadModel:
         if not isinstance(lead, Mapping):
             do = "pass a dict of column names to values, or use score for a table"  # type: ignore[unreachable]
             raise UsageError(explain("one lead as a dict", type(lead).__name__, do))
+        further = self._further(also)
         rows, found = self._rows([dict(lead)], events, as_of, history)
         if not len(rows):
             raise DataError(explain("a lead that can be scored", "; ".join(found) or "none", "mend it"))
-        values = {name: values.tolist()[0] for name, values in self._scored(rows).items()}
-        return LeadScore(**values, findings=tuple(found))
+        split = self._split(rows)
+        values = {name: values.tolist()[0] for name, values in self._scored(rows, split).items()}
+        more = {
+            name: column.tolist()[0] for give in further for name, column in give(self, rows, split).items()
+        }
+        return LeadScore(**values, findings=tuple(found), also=more)
 
     def explain(
         self,
@@ -193,8 +233,7 @@ class LeadModel:
             rows = rows.take(_place(rows, lead_id, found))
         bundle, split, ruled = self.bundle, self._split(rows), self._ruled(rows)
         lines = np.array(list(self.policy.lines.values()))
-        with np.errstate(divide="ignore"):
-            starts = bundle.scale.score(np.log(lines) - np.log1p(-lines))
+        starts = bundle.scale.score(log_odds_of(lines))
         return explanations(
             rows.lead_id.tolist(),
             split,
@@ -248,9 +287,19 @@ class LeadModel:
             return None
         return ShortWay(contract), reading_of(features)
 
-    def _scored(self, rows: Snapshot) -> dict[str, NDArray[Any]]:
+    def _further(self, also: Collection[str]) -> list["_Further"]:
+        """Find what gives the further columns that were asked for, and refuse what this model has not."""
+        has = {name: give for name, (is_there, give) in _FURTHER.items() if is_there(self.bundle)}
+        asked = [also] if isinstance(also, str) else also
+        for name in asked:
+            if name not in has:
+                expected = f"further columns that this model has ({', '.join(has)})"
+                found = f"{shown(name)!r}{nearest(name, list(has))}"
+                raise UsageError(explain(expected, found, "ask for one of them"))
+        return [has[name] for name in asked]
+
+    def _scored(self, rows: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
         """Give the columns of `score`."""
-        split = self._split(rows)
         sums = family_sums(split.points, self._families)
         return {
             "lead_id": rows.lead_id,
@@ -283,6 +332,45 @@ class LeadModel:
     def _ruled(self, rows: Snapshot) -> tuple[Any, Any]:
         """Give what the policy's rules look at."""
         return rows.matrix, self.bundle.columns
+
+
+def _interval(model: LeadModel, _: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
+    low, high = cast(Interval, model.bundle.interval).bounds(log_odds_of(split.probability))
+    return {"low": low, "high": high}
+
+
+def _unlike(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
+    return {"unlike": cast(Familiar, model.bundle.familiar).unlike(model._matrix(rows))}
+
+
+def _rank(_: LeadModel, __: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
+    """Rank leads, the best first; equal ones share the better rank."""
+    worse = np.sort(-split.probability)
+    return {"rank": worse.searchsorted(-split.probability, side="left") + 1}
+
+
+def _urgency(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
+    return {"urgency": cast(HazardForest, model.bundle.scorer).urgency(model._matrix(rows))}
+
+
+def _expected_days(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
+    return {"expected_days": cast(HazardForest, model.bundle.scorer).expected_days(model._matrix(rows))}
+
+
+_Further: TypeAlias = Callable[[LeadModel, Snapshot, DriverPoints], dict[str, NDArray[Any]]]
+
+
+def _has_hazards(bundle: Bundle) -> bool:
+    return isinstance(bundle.scorer, HazardForest)
+
+
+_FURTHER: Mapping[str, tuple[Callable[[Bundle], bool], _Further]] = {
+    "interval": (lambda bundle: bundle.interval is not None, _interval),
+    "unlike": (lambda bundle: bundle.familiar is not None, _unlike),
+    "rank": (lambda _: True, _rank),
+    "urgency": (_has_hazards, _urgency),
+    "expected_days": (_has_hazards, _expected_days),
+}
 
 
 def load(folder: str | Path, *, manifest_sha256: str | None = None) -> LeadModel:

@@ -32,10 +32,12 @@ class SimulatedWorld:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How many leads should become MQLs: so many a week, or a share of all."""
+    """How many leads should become MQLs, so many a week or a share of all, and what a win is worth."""
 
     capacity: float | None = None
     share: float | None = None
+    value: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

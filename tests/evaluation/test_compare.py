@@ -273,7 +273,7 @@ def test_the_table_reads_as_it_should(small):
         ({"y": [0, 1]}, UsageError, "100 rows in outcomes"),
         ({"slices": {"few": np.ones(2, dtype=bool)}}, UsageError, "slice 'few'"),
         ({"slices": {"none": np.zeros(100, dtype=bool)}}, DataError, "none in 'none'"),
-        ({"models": {"points": Said("broken")}}, ModelError, "'points' in fold 1 of 5"),
+        ({"models": {"points": Said("broken")}}, ModelError, "'points in fold 1 of 5'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, error, says):

@@ -1,15 +1,15 @@
 """One honest comparison: every model on the same folds, beside the baseline, with intervals and a verdict."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from leadscore.errors import DataError, ModelError, UsageError, explain, nearest, shown
+from leadscore.errors import DataError, UsageError, explain, nearest, shown
+from leadscore.evaluation.fitting import Rows, chance, fitted
 from leadscore.evaluation.metrics import (
     METRICS,
     Floats,
@@ -21,6 +21,7 @@ from leadscore.evaluation.metrics import (
     interval,
     ranking,
 )
+from leadscore.evaluation.rolling import Plan
 from leadscore.evaluation.splits import Fold
 
 _LOG_LOSS: Final = list(METRICS).index("log_loss")
@@ -28,15 +29,6 @@ _BETTER: Final = "better than"
 _NUMBERS: Final = ("value", "low", "high", "difference", "difference_low", "difference_high")
 _Key = tuple[str, str]  # slice, model
 _PREDICTION_COLUMNS: Final = ("row", "fold", "y")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Data:
-    """The rows that all models see."""
-
-    X: pd.DataFrame | NDArray[Any]
-    y: Floats
-    group: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,10 @@ class Comparison:
     predictions : DataFrame
         One row a tested row: `row` (its number in X), `fold`, `y`, and a column of out-of-fold probabilities
         a model.
+    plans : mapping of model to Plan
+        How each is to be fitted on all rows; a model that is not in it, on all of them, as it is.
+    picks : DataFrame
+        What each was fitted on at each origin of a rolling backtest; empty otherwise.
     """
 
     rows: pd.DataFrame
@@ -84,11 +80,19 @@ class Comparison:
     reason: str
     baseline: str
     predictions: pd.DataFrame
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    picks: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, in the order given."""
         return tuple(str(name) for name in self.predictions.columns[len(_PREDICTION_COLUMNS) :])
+
+    def value(self, metric: str, model: str) -> float:
+        """Give one figure over all tested rows."""
+        rows = self.rows
+        here = (rows["metric"] == metric) & (rows["model"] == model) & (rows["slice"] == "all")
+        return float(rows.loc[here, "value"].iloc[0])
 
     def table(self, slice_name: str = "all") -> pd.DataFrame:
         """Lay the rows of one slice out for reading: metrics down, models across.
@@ -139,8 +143,8 @@ def compare(
     """Fit every model anew on every fold, pool what it says of the rows left out, and compare.
 
     The model to take is the one with the lowest log loss among the baseline and those that have proven to be
-    better than it, unless a simpler one is not told apart from it: the first, in order of simplicity, whose
-    paired 95 % interval of the difference in log loss reaches zero.
+    better than it, unless a simpler one is as good: the first, in order of simplicity, whose log loss is
+    within one standard error (of the paired difference, by the bootstrap) of the lowest.
 
     Parameters
     ----------
@@ -194,25 +198,63 @@ def compare(
     'better than your points'
     """
     outcome = binary_outcome(y)
-    data = _Data(X, outcome, np.arange(len(outcome)) if group is None else np.asarray(group))
-    everything = {"all": np.ones(len(outcome), dtype=bool)}
-    masks = {**everything, **(slices or {}), **everything}
-    _check_lengths(data, masks)
+    rows = Rows(X, outcome, np.arange(len(outcome)) if group is None else np.asarray(group))
+    _check_lengths(rows, slices or {})
     _check_names(models, baseline)
     _check_folds(folds)
-    predictions = _predict(data, models, folds, n_jobs=n_jobs, progress=progress)
+    predictions = _predict(rows, models, folds, n_jobs=n_jobs, progress=progress)
+    return judge(predictions, group=rows.group, baseline=baseline, slices=slices, draws=draws, seed=seed)
 
+
+def judge(
+    predictions: pd.DataFrame,
+    *,
+    group: NDArray[Any],
+    baseline: str = "points",
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    not_to_take: Collection[str] = (),
+    draws: int = 300,
+    seed: int = 0,
+) -> Comparison:
+    """Compare what models said of rows that they had not seen.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As in `Comparison`; the models in order of simplicity.
+    group : array of group codes
+        One for each row of X, of which `predictions` names some.
+    baseline, slices, draws, seed
+        As for `compare`.
+    not_to_take : collection of str
+        Models that are compared, and never chosen.
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> y = np.tile([0, 0, 1], 100)
+    >>> said = {"points": np.full(300, 1 / 3), "model": np.where(y, 0.6, 0.2)}
+    >>> predictions = pd.DataFrame({"row": np.arange(300), "fold": "a", "y": y, **said})
+    >>> judge(predictions, group=np.arange(300)).chosen
+    'model'
+    """
+    models = [str(name) for name in predictions.columns[len(_PREDICTION_COLUMNS) :]]
     tested = predictions["row"].to_numpy()
+    outcome = predictions["y"].to_numpy(dtype=np.float64)
+    everything = {"all": np.ones(len(group), dtype=bool)}
     ranked: dict[tuple[str, str], tuple[Ranking, Ints]] = {}
-    for part, mask in masks.items():
+    for part, mask in {**everything, **(slices or {}), **everything}.items():
         places = np.flatnonzero(np.asarray(mask, dtype=bool)[tested])
         if not len(places):
             do = "leave that slice out or choose folds that test it"
             raise DataError(explain("tested rows in every slice", f"none in {shown(part)!r}", do))
         for model in models:
-            order = ranking(outcome[tested[places]], predictions[model].to_numpy()[places])
+            order = ranking(outcome[places], predictions[model].to_numpy()[places])
             ranked[part, model] = (order, places)
-    drawn = bootstrap(ranked, data.group[tested], draws=draws, seed=seed)
+    drawn = bootstrap(ranked, group[tested], draws=draws, seed=seed)
     cells = _cells({key: evaluate(order) for key, (order, _) in ranked.items()}, drawn, baseline)
 
     simple_first = sorted(models, key=lambda name: name != baseline)
@@ -221,7 +263,11 @@ def compare(
         for name in models
         if name != baseline
     }
-    proven = [name for name in simple_first if verdicts.get(name, _BETTER).startswith(_BETTER)]
+    proven = [
+        name
+        for name in simple_first
+        if name not in not_to_take and verdicts.get(name, _BETTER).startswith(_BETTER)
+    ]
     chosen, reason = _choose(
         {name: float(cells["all", name][0, _LOG_LOSS]) for name in proven},
         {name: drawn["all", name][:, _LOG_LOSS] for name in proven},
@@ -237,12 +283,12 @@ def compare(
     )
 
 
-def _check_lengths(data: _Data, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    lengths = {"outcomes": len(data.y), "groups": len(data.group)}
+def _check_lengths(rows: Rows, masks: Mapping[str, NDArray[np.bool_]]) -> None:
+    lengths = {"outcomes": len(rows.y), "groups": len(rows.group)}
     lengths.update((f"slice {shown(part)!r}", len(mask)) for part, mask in masks.items())
     for what, length in lengths.items():
-        if length != len(data.X):
-            expected = f"{len(data.X)} rows in {what}, as in X"
+        if length != len(rows.X):
+            expected = f"{len(rows.X)} rows in {what}, as in X"
             raise UsageError(explain(expected, str(length), "pass equal lengths"))
 
 
@@ -263,7 +309,7 @@ def _check_folds(folds: Sequence[Fold]) -> None:
 
 
 def _predict(
-    data: _Data,
+    rows: Rows,
     models: Mapping[str, Any],
     folds: Sequence[Fold],
     *,
@@ -275,7 +321,7 @@ def _predict(
 
     jobs = [(fold, name) for fold in folds for name in models]
     fits = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit_predict)({name: models[name]}, data, fold) for fold, name in jobs
+        delayed(_fit_and_say)(name, models[name], rows, fold) for fold, name in jobs
     )
     said: dict[str, list[Floats]] = {name: [] for name in models}
     for done, ((fold, name), probability) in enumerate(zip(jobs, fits, strict=True), start=1):
@@ -286,30 +332,14 @@ def _predict(
     columns: dict[str, Any] = {
         "row": row,
         "fold": np.repeat([fold.name for fold in folds], [len(fold.test) for fold in folds]),
-        "y": data.y[row].astype(np.int8),
+        "y": rows.y[row].astype(np.int8),
         **{name: np.concatenate(parts) for name, parts in said.items()},
     }
     return pd.DataFrame(columns).sort_values("row", ignore_index=True)
 
 
-def _fit_predict(named_model: Mapping[str, Any], data: _Data, fold: Fold) -> Floats:
-    from sklearn.base import clone
-
-    ((name, model),) = named_model.items()
-    fresh = clone(model)
-    train, test = (
-        data.X.iloc[rows] if isinstance(data.X, pd.DataFrame) else data.X[rows]
-        for rows in (fold.train, fold.test)
-    )
-    takes_groups = "groups" in inspect.signature(fresh.fit).parameters
-    groups = {"groups": data.group[fold.train]} if takes_groups else {}
-    fresh.fit(train, data.y[fold.train].astype(np.int64), **groups)
-    both = np.asarray(fresh.predict_proba(test), dtype=np.float64)
-    probability: Floats = both[:, list(fresh.classes_).index(1)]
-    if not ((probability >= 0) & (probability <= 1)).all():
-        found = f"others from {shown(name)!r} in {fold.name}"
-        raise ModelError(explain("probabilities between 0 and 1", found, "look at its predict_proba"))
-    return probability
+def _fit_and_say(name: str, model: Any, rows: Rows, fold: Fold) -> Floats:
+    return chance(fitted(model, rows, fold.train), rows.read(fold.test), f"{name} in {fold.name}")
 
 
 def _cells(values: Mapping[_Key, Floats], drawn: Mapping[_Key, Floats], baseline: str) -> dict[_Key, Floats]:
@@ -343,18 +373,19 @@ def _called(baseline: str) -> str:
 
 
 def _choose(value: Mapping[str, float], drawn: Mapping[str, Floats], other: str) -> tuple[str, str]:
-    """Take the lowest log loss, or the first simpler model that the draws do not tell apart from it."""
+    """Take the lowest log loss, or the first simpler model that is within one standard error of it."""
     if len(value) == 1:
         return next(iter(value)), f"no model has proven to be better than {other}"
     best = min(value, key=lambda name: value[name])
     for name in value:
         if name == best:
             break
-        low, high = (float(end[0]) for end in interval((drawn[name] - drawn[best])[:, None]))
-        if low <= 0:
-            worse = f"{value[name] - value[best]:+.4f} [{low:+.4f}, {high:+.4f}]"
-            return name, f"{name} is simpler than {best}, and its log loss is not clearly higher ({worse})"
-    return best, f"{best} has the lowest log loss, {value[best]:.4f}, clearly below every simpler model"
+        worse, error = value[name] - value[best], float(np.nanstd(drawn[name] - drawn[best]))
+        if worse <= error:
+            within = f"within one standard error ({worse:+.4f}, error {error:.4f})"
+            return name, f"{name} is simpler than {best}, and its log loss is {within}"
+    below = "more than one standard error below every simpler model"
+    return best, f"{best} has the lowest log loss, {value[best]:.4f}, {below}"
 
 
 def _verdict(cell: Floats, base: Floats, baseline: str) -> str:

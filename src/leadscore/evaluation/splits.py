@@ -1,7 +1,7 @@
 """Which rows train and which test: folds that keep a group on one side, and folds that look forward only."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +12,17 @@ from leadscore.evaluation.metrics import Floats, Ints, binary_outcome
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """Row numbers to train on, row numbers to test on, and what to call it."""
+    """Row numbers to train on, row numbers to test on, and what to call it.
+
+    Of folds that look forward, `at` is the moment the test period starts. A warm-up fold comes before those
+    that count: later ones may learn from how it went.
+    """
 
     train: Ints
     test: Ints
     name: str
+    at: float | None = None
+    warm_up: bool = False
 
 
 def _codes(group: ArrayLike | None, rows: int) -> Ints:
@@ -110,12 +116,12 @@ def grouped_folds(group: ArrayLike | None, y: ArrayLike, n: int = 5, seed: int =
     raise DataError(explain(expected, str(lacking), "bring more leads whose outcome is known"))
 
 
-def _cuts(in_order: Floats, periods: int) -> Floats:
-    """Choose the values at which test periods start: after about half of the rows, then in equal counts."""
+def _cuts(in_order: Floats, first: int, periods: int) -> Floats:
+    """Choose the values at which test periods start: after about `first` rows, then in equal counts."""
     rows = len(in_order)
     cuts = set()
     for period in range(periods):
-        place = rows // 2 + (rows - rows // 2) * period // periods
+        place = first + (rows - first) * period // periods
         left, right = (int(np.searchsorted(in_order, in_order[place], side)) for side in ("left", "right"))
         nearer = left if left and place - left <= right - place else right
         if 0 < nearer < rows:
@@ -130,12 +136,15 @@ def forward_folds(
     *,
     known_at: ArrayLike | None = None,
     y: ArrayLike | None = None,
+    warm_up: int = 0,
 ) -> tuple[Fold, ...]:
     """Split rows forward in time: each later period is tested by what was known before it began.
 
     The first half of the rows only trains; the rest is cut into periods of equal counts. Rows of equal
     `order` stay in one period. Training rows of a group that is tested are left out. When a period would
     lack rows, or one of the outcomes, there are fewer and longer periods; their names say how many.
+    Warm-up periods are cut out of the first half in the same way, as many as have both outcomes on both
+    sides.
 
     Parameters
     ----------
@@ -149,6 +158,8 @@ def forward_folds(
         then or later.
     y : array of r outcomes, 0 or 1, optional
         Makes sure that every fold has both outcomes on both sides.
+    warm_up : int
+        Warm-up periods wanted.
 
     Returns
     -------
@@ -165,8 +176,9 @@ def forward_folds(
     >>> [(fold.train.tolist(), fold.test.tolist()) for fold in forward_folds([3, 1, 2, 4], None, n=2)]
     [([1, 2], [0]), ([0, 1, 2], [3])]
     """
-    if n < 1:
-        raise UsageError(explain("at least 1 test period", str(n), "ask for more"))
+    if n < 1 or warm_up < 0:
+        found = f"{n}, and {warm_up} to warm up"
+        raise UsageError(explain("at least 1 test period", found, "ask for more"))
     when = np.asarray(order, dtype=np.float64)
     code = _codes(group, len(when))
     known = when if known_at is None else np.asarray(known_at, dtype=np.float64)
@@ -181,12 +193,13 @@ def forward_folds(
         raise DataError(explain("a place in time for every row", found, "leave those rows out or date them"))
     lacking: str | None = "one moment only"
     for periods in range(n, 0, -1):
-        cuts = _cuts(np.sort(when), periods)
+        in_order = np.sort(when)
+        cuts = _cuts(in_order, len(when) // 2, periods)
         made = tuple(_forward_fold(when, known, code, cuts, k) for k in range(len(cuts)))
         if made:
             lacking = _lacking(made, outcome)
             if lacking is None:
-                return made
+                return *_warm_up(when, known, code, outcome, cuts, periods, warm_up), *made
     expected = "rows with known outcomes before a later period to test"
     do = "bring a longer history, shorten the horizon, or use grouped folds without an order"
     raise DataError(explain(expected, str(lacking), do))
@@ -198,4 +211,27 @@ def _forward_fold(when: Floats, known: Floats, code: Ints, cuts: Floats, k: int)
     tested = np.zeros(int(code.max()) + 1, dtype=bool)
     tested[code[test]] = True
     train = np.flatnonzero((when < cuts[k]) & (known <= cuts[k]) & ~tested[code])
-    return Fold(train, test, f"period {k + 1} of {len(cuts)}")
+    return Fold(train, test, f"period {k + 1} of {len(cuts)}", float(cuts[k]))
+
+
+def _warm_up(
+    when: Floats,
+    known: Floats,
+    code: Ints,
+    outcome: Floats | None,
+    cuts: Floats,
+    periods: int,
+    wanted: int,
+) -> tuple[Fold, ...]:
+    """Make periods as long as those that count, and before them."""
+    early = np.sort(when[when < cuts[0]])
+    length = max(1, (len(when) - len(early)) // periods)
+    first = max(1, len(early) - length * wanted)
+    if not wanted or not len(early):
+        return ()
+    starts = np.append(_cuts(early, first, max(1, (len(early) - first) // length)), cuts[0])
+    made = (_forward_fold(when, known, code, starts, k) for k in range(len(starts) - 1))
+    usable = [fold for fold in made if _lacking([fold], outcome) is None]
+    return tuple(
+        replace(fold, name=f"warm-up {k + 1} of {len(usable)}", warm_up=True) for k, fold in enumerate(usable)
+    )

@@ -182,6 +182,54 @@ def fit_sigmoid(margin: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None
     return Sigmoid(slope / spread, intercept - slope * centre / spread)
 
 
+def log_odds_of(p: ArrayLike) -> Floats:
+    """Give the log-odds of probabilities; one nearer than 1e-12 to 0 or 1 counts as that near.
+
+    Examples
+    --------
+    >>> log_odds_of([0.5, 0.0]).round(2).tolist()
+    [0.0, -27.63]
+    """
+    held = np.clip(np.asarray(p, dtype=np.float64), _SUREST, 1 - _SUREST)
+    odds: Floats = np.log(held) - np.log1p(-held)
+    return odds
+
+
+_SUREST = 1e-12
+
+
+def fit_level(log_odds: ArrayLike, y: ArrayLike) -> float:
+    """Fit what must be added to log-odds so that they promise as many wins as there are.
+
+    That is the intercept of the logistic recalibration with slope 1, calibration in the large (Cox 1958);
+    the targets are drawn in as in `fit_sigmoid`, so that there is an answer without wins too.
+
+    Parameters
+    ----------
+    log_odds : array of shape (n,)
+    y : array of shape (n,)
+        1 for a win, 0 for none.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(fit_level(np.zeros(1000), np.arange(1000) < 100), 1)
+    -2.2
+    """
+    x = np.asarray(log_odds, dtype=np.float64)
+    won = np.asarray(y) == 1
+    wins, losses = float(won.sum()), float((~won).sum())
+    asked = wins * (wins + 1) / (wins + 2) + losses / (losses + 2)
+    low, high = -60.0, 60.0
+    for _ in range(80):  # the promise grows with the level: halving finds it, whatever the log-odds
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(x + middle).sum() < asked else (low, middle)
+    return (low + high) / 2
+
+
 _FLAT = 1e-3  # log-odds in one standard deviation of the margin: as good as nothing, yet monotone
 
 
