@@ -74,7 +74,7 @@ def ladder(name: str, draws: int, sizes: tuple[int, ...]) -> None:
     print(f"\n## {name}: {len(y):,} leads, {y.mean():.1%} won, {X.shape[1]} columns")
     print(
         f"{'leads':>6} {'won':>5}  "
-        + "".join(f"{model:>24}" for model in models(rules))
+        + "".join(f"{model:>30}" for model in models(rules))
         + "   (log loss / AUC)"
     )
     for size in sizes:
@@ -99,7 +99,7 @@ def _cell(own: list[tuple[float, float]], points: list[tuple[float, float]]) -> 
     loss, auc = np.mean(own, axis=0)
     apart = np.array(own)[:, 0] - np.array(points)[:, 0]
     beside = f"({apart.mean():+.3f}±{2 * apart.std(ddof=1) / np.sqrt(len(apart)):.3f})" if apart.any() else ""
-    return f"{f'{loss:.3f}{beside} {auc:.3f}':>24}"
+    return f"{f'{loss:.3f}{beside} {auc:.3f}':>30}"
 
 
 def _split(y: NDArray[Any], group: NDArray[Any], size: int, seed: int) -> tuple[Any, Any]:
