@@ -25,7 +25,7 @@ from leadscore.predict import LeadModel, load
 from leadscore.simulate import World, simulate
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("points", "logistic", "boosted")
+KINDS = ("points", "logistic", "boosted", "hazard")
 DAY = 86_400_000_000
 
 # How long an example takes says more of what else the machine does than of the code.

@@ -66,6 +66,8 @@ class Project:
         Days after creation at which leads are looked at for training.
     split : {"forward", "grouped"} or None
         How models are compared; None: forward where there is an order.
+    segment : str or None
+        A category whose levels shift and stretch the learned models.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Project:
     split: Literal["forward", "grouped"] | None = None
     folds: int = 5
     seed: int = 0
+    segment: str | None = None
     target: Target = Target(share=0.2)
     suppress: tuple[Rule, ...] = ()
     fast_track: tuple[Rule, ...] = ()

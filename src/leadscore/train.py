@@ -13,7 +13,7 @@ from leadscore.bundle import Bundle
 from leadscore.checking import DAY, as_seen, check, read, refuse_leaks, too_young
 from leadscore.data.identity import duplicate_groups
 from leadscore.data.tables import Tables
-from leadscore.errors import DataError, UsageError, explain, shown
+from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.evaluation.compare import Comparison, compare, judge
 from leadscore.evaluation.evidence import Evidence, Optimism, evidence
 from leadscore.evaluation.fitting import Course, Rows, fitted, takes
@@ -33,6 +33,7 @@ from leadscore.models.estimators import LogisticScorer, PointsClassifier
 from leadscore.models.matrix import Column, columns_of, to_matrix
 from leadscore.models.novelty import fit_familiar
 from leadscore.models.scorer import Scorer
+from leadscore.models.segmented import SegmentedScorer
 from leadscore.models.uncertainty import Interval, fit_interval
 from leadscore.policy.policy import Policy
 from leadscore.policy.tuning import Backtest, Tuning, by_capacity, by_share
@@ -142,6 +143,7 @@ def prepare(project: Project, *, progress: Progress = _silent) -> Prepared:
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
     _refuse_unreadable_rules(project, columns_of(rows.X))
+    _refuse_segment(project, columns_of(rows.X))
     return Prepared(project, tables, audit, features, *_learnable(rows))
 
 
@@ -152,9 +154,7 @@ def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Compa
     as well; in grouped folds every model learns from all other rows.
     """
     data, project = prepared.data, prepared.project
-    slices: dict[str, NDArray[Any]] = {}
-    if data.age is not None and len(project.ages) > 1:
-        slices = {f"age={age:g}d": data.age == age for age in project.ages}
+    slices = _slices(prepared)
 
     def say(done: int, total: int, what: str) -> None:
         progress(f"Comparing the models: {done} of {total} ({what})")
@@ -189,17 +189,37 @@ def compare_models(prepared: Prepared, *, progress: Progress = _silent) -> Compa
     return replace(comparison, plans=rolled.plans, picks=rolled.picks)
 
 
+def _slices(prepared: Prepared) -> dict[str, NDArray[np.bool_]]:
+    """Name the parts of the tested rows that are reported apart: ages, and segments."""
+    data, project = prepared.data, prepared.project
+    found: dict[str, NDArray[np.bool_]] = {}
+    if data.age is not None and len(project.ages) > 1:
+        found = {f"age={age:g}d": data.age == age for age in project.ages}
+    if project.segment is not None:
+        column = data.X[project.segment]
+        levels = {
+            f"{project.segment}={level}": (column == level).to_numpy() for level in column.cat.categories
+        }
+        tested = np.concatenate([fold.test for fold in folds(prepared)])
+        found |= {name: rows for name, rows in levels.items() if rows[tested].any()}
+    return found
+
+
 def models(project: Project) -> Mapping[str, BaseEstimator]:
     """Give the models that are compared, the simplest first; late conversions need a horizon."""
     seed, horizon = project.seed, project.horizon
-    found: dict[str, BaseEstimator] = {
-        "points": PointsClassifier(project.points),
+    learned: dict[str, BaseEstimator] = {
         "logistic": LogisticScorer(project.points, random_state=seed),
         "boosted": BoostedScorer(random_state=seed),
     }
+    if project.segment is not None:
+        learned = {
+            name: SegmentedScorer(model, project.segment, random_state=seed)
+            for name, model in learned.items()
+        }
     if horizon is not None:
-        found["hazard"] = HazardScorer(horizon=horizon, random_state=seed)
-    return found
+        learned["hazard"] = HazardScorer(horizon=horizon, random_state=seed)
+    return {"points": PointsClassifier(project.points), **learned}
 
 
 def calendar_columns(prepared: Prepared) -> tuple[str, ...]:
@@ -350,6 +370,14 @@ def _refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> N
             test(nobody, columns)
         except DataError as error:
             raise DataError(f"the rule {shown(name)!r}: {error}") from None
+
+
+def _refuse_segment(project: Project, columns: tuple[Column, ...]) -> None:
+    """Refuse a segment that is no category of the leads."""
+    categories = [column.name for column in columns if column.levels is not None]
+    if project.segment is not None and project.segment not in categories:
+        found = f"{shown(project.segment)!r}{nearest(project.segment, categories)}"
+        raise DataError(explain("a category of the leads as model.segment", found, "name one, or remove it"))
 
 
 def _learnable(rows: Snapshot) -> tuple[Snapshot, NDArray[np.int8], Snapshot]:

@@ -243,4 +243,4 @@ def test_the_facts_are_kept(trained: train.Trained) -> None:
     assert facts["training"]["split"] == "forward"
     assert facts["comparison"]["chosen"] == trained.comparison.chosen
     models = {row["model"] for row in facts["comparison"]["rows"]}
-    assert models == {"points", "logistic", "boosted"}
+    assert models == {"points", "logistic", "boosted", "hazard", "adaptive"}

@@ -59,6 +59,7 @@ def compiled(read: sections.Project, folder: Path) -> Project:
         split=read.evaluation.split,
         folds=read.evaluation.folds,
         seed=read.evaluation.seed,
+        segment=read.model.segment,
         target=_target(read.policy),
         suppress=decided[0],
         fast_track=decided[1],
@@ -265,6 +266,5 @@ def _source(read: sections.Project, folder: Path) -> Files | SimulatedWorld:
 
 
 def _target(policy: sections.Policy) -> Target:
-    if policy.capacity is None and policy.share is None:
-        return Target(share=0.2)
-    return Target(policy.capacity, policy.share)
+    share = 0.2 if policy.capacity is None and policy.share is None else policy.share
+    return Target(policy.capacity, share, policy.value, policy.cost)

@@ -75,6 +75,7 @@ Number = Annotated[float, BeforeValidator(_number)]
 Word = Annotated[str, BeforeValidator(_word)]
 Value = Annotated[str | float, BeforeValidator(_no_truth)]
 PerWeek = Annotated[float, BeforeValidator(_per_week)]
+Money = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -254,6 +255,12 @@ class Evaluation(Section):
     seed: Seed = 0
 
 
+class Model(Section):
+    """How the learned models are built."""
+
+    segment: str | None = None
+
+
 class When(Section):
     """A condition on a field or on the events, as a marketer writes it."""
 
@@ -338,6 +345,8 @@ class Policy(Section):
 
     capacity: PerWeek | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
+    value: Money | None = None
+    cost: Money | None = None
     suppress: list[Rule] = []
     fast_track: list[Rule] = []
 
@@ -345,6 +354,9 @@ class Policy(Section):
     def _one_way(self) -> "Policy":
         if self.capacity is not None and self.share is not None:
             raise ValueError(explain("either capacity or share", "both", "remove one"))
+        if (self.value is None) != (self.cost is None):
+            found = "cost alone" if self.value is None else "value alone"
+            raise ValueError(explain("the value of a win beside the cost of working a lead", found, "add it"))
         return self
 
 
@@ -372,6 +384,7 @@ class Project(Section):
     features: Features = Features()
     label: Label = Label()
     evaluation: Evaluation = Evaluation()
+    model: Model = Model()
     points: list[Points] = Field(min_length=1)
     policy: Policy = Policy()
 
