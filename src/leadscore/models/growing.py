@@ -16,9 +16,12 @@ Ints: TypeAlias = NDArray[np.int64]
 _CUTS: Final = 24  # thresholds of a number that are tried
 _CAPS: Final = (0.5, 0.8, 0.95)  # quantiles of the units of those that have any, tried as caps; one at least
 _FEWEST: Final = (10, 0.005)  # a term concerns so many rows, or this share of them, and so many it does not
-_RIDGE: Final = 6.0  # a normal prior on each log-odds: 0, give or take 0.4
+_RIDGE: Final = 2.0  # a normal prior on each log-odds: 0, give or take 0.7
+_SURE: Final = 10.0  # log-odds where all rows end alike
 _TRIES: Final = 3  # terms that may come in for each that is wanted: some turn in company and go again
-_LEAST: Final = 2.0  # chi-square of the score test below which a term is not even tried
+_LEAST: Final = 2.0  # chi-square of the score test, less what chance gives, below which no term is tried
+_BEST_OF: Final = 3.0  # about the chi-square that chance gives the best of a number's thresholds
+_SORTED: Final = 2 / math.pi  # and, for each degree of freedom, the best cut of levels sorted by outcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,7 +196,9 @@ def grow(parts: Sequence[Part], y: Floats, most: int) -> tuple[Grown, ...]:
     integer weights: B. Ustun and C. Rudin, "Learning optimized risk scores", JMLR 20 (2019).
     """
     share = float(y.mean())
-    model = Grown((), np.zeros(0), math.log(share / (1 - share)) if 0 < share < 1 else 0.0)
+    if not 0 < share < 1:
+        return (Grown((), np.zeros(0), math.copysign(_SURE, share - 0.5)),)
+    model = Grown((), np.zeros(0), math.log(share / (1 - share)))
     path, banned = [model], set[Term]()
     facts = [_Facts.of(part, y) for part in parts]
     Z = np.zeros((len(y), 0))
@@ -254,11 +259,16 @@ def _penalised(A: Floats, y: Floats, beta: Floats, prior: Floats) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Facts:
-    """What of a part does not change while terms are added: rows a bin, and which way it counts."""
+    """What of a part does not change while terms are added.
+
+    Rows a bin; how many are enough; the sign of a number with the outcome; and the score statistic that the
+    best of its terms has by chance (for sorted levels see W. Fisher, JASA 53 (1958)).
+    """
 
     rows: Floats
     enough: float
     sign: float
+    chance: float
 
     @classmethod
     def of(cls, part: Part, y: Floats) -> "_Facts":
@@ -267,16 +277,13 @@ class _Facts:
             some = part.value > 0
             value = np.minimum(part.value, part.caps[-1]) if part.caps else part.value
             sign = float(np.sign(((value - value.mean()) * (y - y.mean())).sum()))
-            return cls(np.array([float((~some).sum()), float(some.sum())]), enough, sign)
+            return cls(np.array([float((~some).sum()), float(some.sum())]), enough, sign, 1.0)
         rows = np.bincount(part.code, minlength=part.size).astype(np.float64)
         if part.edges is None:
-            return cls(rows, enough, 0.0)
-        present = part.code < part.size - 1
-        place, won = part.code[present], y[present]
-        middle = float(place.mean()) if len(place) else 0.0
-        return cls(
-            rows, enough, float(np.sign(((place - middle) * (won - won.mean() if len(won) else 0)).sum()))
-        )
+            return cls(rows, enough, 0.0, _SORTED * (np.count_nonzero(rows) - 1))
+        place = np.where(part.code < part.size - 1, part.code, np.nan)
+        along = np.nan_to_num(place - np.nanmean(place)) if rows[:-1].any() else np.zeros(len(y))
+        return cls(rows, enough, float(np.sign((along * y).sum())), _BEST_OF)
 
 
 def _rises(term: Term, part: Part) -> float:
@@ -313,8 +320,8 @@ def _best(
         else:
             candidates = _bin_candidates(j, part, fact, off, curve, total)
         for statistic, term in candidates:
-            if statistic > most and term not in taken:
-                best, most = term, statistic
+            if statistic - fact.chance > most and term not in taken:
+                best, most = term, statistic - fact.chance
     return best
 
 

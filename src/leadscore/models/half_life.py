@@ -87,14 +87,14 @@ def estimate(
     """
     code = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     capped = {event: {days: _capped(x) for days, x in grid.items()} for event, grid in decayed.items()}
-    chosen = {event: sorted(grid)[len(grid) // 2] for event, grid in capped.items()}
+    chosen = {event: max(grid) for event, grid in capped.items()}
     found: dict[str, HalfLife] = {}
     for _ in range(_SWEEPS):
         before = dict(chosen)
         for event, grid in capped.items():
             others = [capped[other][chosen[other]] for other in capped if other != event]
             found[event] = _profile(grid, _beside(beside, others), y, code)
-            chosen[event] = found[event].days
+            chosen[event] = found[event].days if found[event].tells else max(grid)
         if chosen == before:
             break
     return found

@@ -35,7 +35,8 @@ class LearnedPoints(ServedClassifier):
         The columns that rules may read; None: all but those of `decays`.
     decays : mapping of str to mapping of float to str, optional
         For each event type the columns of its decayed counts by half-life in days (`inf`: the plain count).
-        One is chosen for each, and rules give points for each unit of it up to a cap.
+        One is chosen for each, the longest where the data cannot tell; rules give points for each unit of
+        it up to a cap.
     max_rules : int
     folds : int
         Parts of the validation that chooses how many rules there are.
@@ -112,7 +113,7 @@ class LearnedPoints(ServedClassifier):
             }
             self.half_lives_ = estimate(grids, beside[:, 1:], y, groups)
             for event, found in self.half_lives_.items():
-                at = place[decays[event][found.days]]
+                at = place[decays[event][found.days if found.tells else max(decays[event])]]
                 parts.append(counted(M[:, at], at))
         return parts
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from leadscore.data.contract import Ints
 from leadscore.data.identity import duplicate_groups
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.features.snapshot import training_snapshot
@@ -33,7 +34,7 @@ class Candidates:
     Parameters
     ----------
     X : DataFrame
-        One row a mature row of the training data.
+        One row a row of the training data.
     features : mapping of str to Feature
         By column of X.
     decays : mapping of str to mapping of float to str
@@ -108,4 +109,12 @@ def _counts(prepared: Prepared, features: tuple[EventFeature, ...]) -> pd.DataFr
     project, tables = prepared.project, prepared.tables
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     again = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
-    return (again if again.mature is None else again.take(np.flatnonzero(again.mature))).X
+    if again.mature is not None and len(again) > len(prepared.data):
+        again = again.take(np.flatnonzero(again.mature))
+    return again.X
+
+
+def mature(prepared: Prepared) -> Ints:
+    """Give the numbers of the rows whose outcome has had the time to show."""
+    flags = prepared.data.mature
+    return np.arange(len(prepared.y)) if flags is None else np.flatnonzero(flags)

@@ -9,13 +9,13 @@ import pandas as pd
 
 from leadscore.evaluation.metrics import METRICS
 from leadscore.features.declare import Feature
-from leadscore.models.calibration import fit_sigmoid, probability
+from leadscore.models.calibration import probability
 from leadscore.models.estimators import PointsClassifier
 from leadscore.models.half_life import HalfLife
 from leadscore.models.matrix import Floats, columns_of, to_matrix
 from leadscore.models.points import PointRule, PointTable
 from leadscore.models.ruling import total
-from leadscore.points.candidates import Candidates, candidates
+from leadscore.points.candidates import Candidates, candidates, mature
 from leadscore.points.lines import named
 from leadscore.train import Prepared, Progress, folds
 
@@ -88,21 +88,16 @@ def learn(prepared: Prepared, *, progress: Progress = lambda _: None) -> Learned
     DataError
         There is too little to learn from, or to test on.
     """
-    split = folds(prepared)
     progress("Counting events on a grid of half-lives")
     found = candidates(prepared)
-    data, y, seed = prepared.data, prepared.y, prepared.project.seed
-    parts = []
-    for i, fold in enumerate(split):
-        progress(f"Learning points without the rows they are tested on: {i + 1} of {len(split)}")
-        parts.append(_tested(prepared, found, fold.train, fold.test))
-    progress(f"Learning points from all {len(y):,} rows")
-    model = found.model(seed).fit(found.X, y, groups=data.group)
+    data, y, seed, known = prepared.data, prepared.y, prepared.project.seed, mature(prepared)
+    tested = unseen(prepared, found, progress=progress)
+    progress(f"Learning points from all {len(known):,} rows")
+    model = found.model(seed).fit(found.X.iloc[known], y[known], groups=data.group[known])
     read = dict.fromkeys(rule.column for rule in model.rules_)
     columns = tuple(column for column in model.served_.columns if column.name in read)
     rules = named(model.rules_, found.features, prepared.project.roles.families)
-    table = PointTable(columns, rules).with_means(to_matrix(found.X, columns))
-    tested = pd.concat(parts)
+    table = PointTable(columns, rules).with_means(to_matrix(found.X.iloc[known], columns))
     worth = pd.DataFrame(
         {
             name: {metric: METRICS[metric](tested["y"], tested[name]) for metric in _METRICS}
@@ -113,20 +108,37 @@ def learn(prepared: Prepared, *, progress: Progress = lambda _: None) -> Learned
     return Learned(table, features, model.half_lives_, worth, len(tested), int(tested["y"].sum()))
 
 
-def _tested(prepared: Prepared, found: Candidates, train: Any, test: Any) -> pd.DataFrame:
-    """Give the chances of a fold's test rows by points that have not seen them."""
-    y, group = prepared.y, prepared.data.group
-    model = found.model(prepared.project.seed).fit(found.X.iloc[train], y[train], groups=group[train])
-    hand = PointsClassifier(prepared.project.points).fit(prepared.data.X.iloc[train], y[train])
-    exact = _totals(model.exact_, found.X)
-    return pd.DataFrame(
-        {
-            "y": y[test],
-            "rounded": model.predict_proba(found.X.iloc[test])[:, 1],
-            "unrounded": probability(fit_sigmoid(exact[train], y[train]).log_odds(exact[test])),
+def unseen(prepared: Prepared, found: Candidates, *, progress: Progress = lambda _: None) -> pd.DataFrame:
+    """Learn points on each fold's training rows, and give the chances of its test rows by them.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    found : Candidates
+    progress : callable, optional
+
+    Returns
+    -------
+    DataFrame
+        One row a tested row: `row` (its number in X), `fold`, `y`, and probabilities by the points `rounded`
+        and `unrounded`, and by the team's `points`.
+    """
+    y, group, known = prepared.y, prepared.data.group, mature(prepared)
+    parts, split = [], folds(prepared)
+    for i, fold in enumerate(split):
+        progress(f"Learning points without the rows they are tested on: {i + 1} of {len(split)}")
+        train, test = (rows[np.isin(rows, known)] for rows in (fold.train, fold.test))
+        model = found.model(prepared.project.seed).fit(found.X.iloc[train], y[train], groups=group[train])
+        hand = PointsClassifier(prepared.project.points).fit(prepared.data.X.iloc[train], y[train])
+        there = found.X.iloc[test]
+        exact = model.calibration_.log_odds(_totals(model.exact_, there))
+        chances = {
+            "rounded": model.predict_proba(there)[:, 1],
+            "unrounded": probability(exact),
             "points": hand.predict_proba(prepared.data.X.iloc[test])[:, 1],
         }
-    )
+        parts.append(pd.DataFrame({"row": test, "fold": fold.name, "y": y[test], **chances}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _totals(rules: tuple[PointRule, ...], X: pd.DataFrame) -> Floats:

@@ -14,6 +14,7 @@ from leadscore.models.calibration import probability
 from leadscore.models.growing import ridge_logistic
 from leadscore.models.matrix import Column, Floats, columns_of, to_matrix
 from leadscore.models.points import PointRule
+from leadscore.points.candidates import mature
 from leadscore.train import Prepared
 
 _WEAK: Final = 0.1  # a prior that only keeps what cannot be told apart from growing without end
@@ -78,9 +79,11 @@ def review(prepared: Prepared) -> tuple[Reviewed, ...]:
     DataError
         There are no points.
     """
-    X, data = prepared.data.X, prepared.data
+    known = mature(prepared)
+    X = prepared.data.X.iloc[known]
     columns = columns_of(X)
-    return weigh(prepared.project.points, to_matrix(X, columns), columns, prepared.y, data.group)
+    M, group = to_matrix(X, columns), prepared.data.group[known]
+    return weigh(prepared.project.points, M, columns, prepared.y[known], group)
 
 
 def weigh(
