@@ -29,7 +29,7 @@ def say(what: str) -> None:
 
 
 def beside_boosted(name: str) -> None:
-    """Print a set's line: AUC of points, pooled and within folds, rounded or not, and of the boosted model."""
+    """Print a set: AUC of points, rounded or not, and of the boosted model, pooled and fold by fold."""
     prepared = train.prepare(config.read(ROOT / "configs" / f"{name}.yaml"))
     seen = unseen(prepared, candidates(prepared), progress=say)
     y, group, seed = prepared.y, prepared.data.group, prepared.project.seed

@@ -14,6 +14,8 @@ from leadscore.models.matrix import Floats
 _DROP: Final = 1.92  # half of chi-square's 95 % quantile with one degree of freedom
 _CAP: Final = 0.95  # quantile of the counts of those that have any, above which more do not count
 _SWEEPS: Final = 2
+_COARSE: Final = 4  # every so manieth half-life is tried first
+_HARDLY: Final = 1.0  # log-likelihood that one of these must gain for the others to be worth a try
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,19 @@ def _profile(grid: Mapping[float, Floats], beside: Floats, y: Floats, code: Any)
     days = sorted(grid)
     weights, intercept = ridge_logistic(beside, y, np.zeros(beside.shape[1]), 0.0)
     without = _log_likelihood(beside, y, weights, intercept)
+    Z = np.concatenate([beside, grid[days[0]][:, None]], axis=1)
     weights = np.append(weights, 0.0)
-    each = []
-    for d in days:
-        Z = np.concatenate([beside, grid[d][:, None]], axis=1)
+    fitted: dict[float, Floats] = {}
+    for d in sorted(days, key=lambda own: (days.index(own) % _COARSE != 0, own)):
+        if len(fitted) == -(-len(days) // _COARSE):
+            most = max(fitted, key=lambda own: float(fitted[own].sum()))
+            gain = float((fitted[most] - without).sum())
+            if gain < _HARDLY:
+                return HalfLife(most, days[0], days[-1], gain, tells=False)
+        Z[:, -1] = grid[d]
         weights, intercept = ridge_logistic(Z, y, weights, intercept)
-        each.append(_log_likelihood(Z, y, weights, intercept))
+        fitted[d] = _log_likelihood(Z, y, weights, intercept)
+    each = [fitted[d] for d in days]
     total = np.array([rows.sum() for rows in each])
     best = int(total.argmax())
     gain = float(total[best] - without.sum())
