@@ -1,9 +1,10 @@
 """The leakage audit on simulated worlds: one leak planted in each, among fields known from the start.
 
-The kinds of leak and the worlds of the first half served to choose the audit's thresholds and its rules: an
-earlier version missed "days in the pipeline", hence the rule on numbers that change until the closing. The
-kinds and worlds of the second half were written when all that was settled, and prove it. X Education and Bank
-Marketing, which earlier thresholds were chosen on, are in neither half.
+The kinds of leak and the worlds of the first half served to choose the audit's thresholds and its rules. Two
+earlier proofs on kinds not seen before caught 86 % and 85 %: they missed "days in the pipeline" and "last
+touched", hence the rules on numbers that change until the closing, or at it. Those kinds are in the first
+half now; the kinds and worlds of the second were written when all that was settled, and prove it. X Education
+and Bank Marketing, which earlier thresholds were chosen on, are in neither half.
 """
 
 import argparse
@@ -184,6 +185,45 @@ def payment_terms(w: Ends) -> Values:
     return np.where(w.some(np.where(w.won, w.kept, 0.03)), w.words("30 days", "60 days", "prepaid"), None)
 
 
+def quote(w: Ends) -> Values:
+    amount = np.round(w.rng.lognormal(8, 1, len(w.won)), -1)
+    asked = w.some(np.select([w.won, w.lost], [w.kept, 0.25 * w.kept], 0.05))
+    return np.where(asked, amount, np.nan)
+
+
+def team(w: Ends) -> Values:
+    later = w.words("customer success", "onboarding")
+    return np.where(w.won & w.some(w.kept), later, w.words("inbound", "outbound"))
+
+
+def interest_that_fades(w: Ends) -> Values:
+    level = 100 * np.exp(-w.days / 90) + 20 * w.won + w.rng.normal(0, 5, len(w.won))
+    return np.where(w.some(w.kept), w.muddled(np.round(np.clip(level, 0, 120))), np.nan)
+
+
+def date_of_invoice(w: Ends) -> Values:
+    return _dates(10 - w.since, w.won & w.some(w.kept))
+
+
+def contacts_of_the_account(w: Ends) -> Values:
+    return w.muddled(1 + w.rng.poisson(np.where(w.won, 3.0, np.where(w.lost, 0.4, 0.6))))
+
+
+def why_not_reached(w: Ends) -> Values:
+    return np.where(w.lost & w.some(0.3), w.words("bounced", "no answer"), None)
+
+
+def priority(w: Ends) -> Values:
+    up, down = w.words("high", "high", "normal"), w.words("low", "low", "normal")
+    right = np.select([w.won, w.lost], [up, down], "normal").astype(object)
+    return np.where(w.worked & w.some(w.kept), w.muddled(right), "normal")
+
+
+def days_since_last_mail(w: Ends) -> Values:
+    ago = w.rng.exponential(10, len(w.won)) + np.where(w.open, 0.0, w.since)
+    return np.where(w.some(w.kept), w.muddled(np.round(ago)), np.nan)
+
+
 def _dates(days: Values, filled: Values) -> Values:
     """Write down moments before or after the last day of the year, in UTC."""
     moment = pd.Timestamp("2025-12-31") + pd.to_timedelta(np.round(days * 86_400), unit="s")
@@ -206,8 +246,6 @@ CHOOSING: Mapping[str, Kind] = {
     "notes that grow": notes_that_grow,
     "days in the pipeline": days_in_pipeline,
     "product bought": product_bought,
-}
-PROVING: Mapping[str, Kind] = {
     "mails until closing": mails_until_closing,
     "last touched": last_touched,
     "discount": discount,
@@ -216,6 +254,16 @@ PROVING: Mapping[str, Kind] = {
     "account's kind": account_kind,
     "do not contact": do_not_contact,
     "payment terms": payment_terms,
+}
+PROVING: Mapping[str, Kind] = {
+    "quote": quote,
+    "team": team,
+    "interest that fades": interest_that_fades,
+    "date of invoice": date_of_invoice,
+    "contacts of the account": contacts_of_the_account,
+    "why not reached": why_not_reached,
+    "priority": priority,
+    "days since the last mail": days_since_last_mail,
 }
 
 
@@ -279,7 +327,7 @@ def main() -> None:
     asked = parser.parse_args()
     start = time.perf_counter()
     project = config.read(ROOT / "configs" / "demo.yaml")
-    halves = {"choosing": (0, CHOOSING), "proving": (1000, PROVING)}
+    halves = {"choosing": (0, CHOOSING), "proving": (2000, PROVING)}
     failed = False
     for half, (first, kinds) in halves.items():
         if asked.half not in (half, "both"):

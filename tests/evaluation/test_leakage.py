@@ -89,6 +89,22 @@ def test_x_education_evidence_has_its_figures(x_education, x_education_audit):
     assert "'Worst': 2.0% won of 601" in evidence
 
 
+def test_x_education_says_that_occupation_tells_partly_by_being_empty(x_education, x_education_audit):
+    fields, y, _ = x_education
+    found = x_education_audit["What is your current occupation"]
+    filled = fields["What is your current occupation"].notna()
+    assert (f"{y[filled].mean():.1%}", f"{y[~filled].mean():.1%}") == ("48.7%", "13.8%")
+    assert any("48.7% of those are won, 13.8% of the others" in sentence for sentence in found.evidence)
+
+
+def test_x_education_counts_its_duplicates(x_education):
+    fields, y, _ = x_education
+    group = groups(fields)
+    (said,) = audit(fields, y, group=group).findings
+    again = pd.Series(group).duplicated(keep=False).sum()
+    assert said.startswith(f"{again:,} of 9,240 leads are duplicates")
+
+
 def test_x_education_blocks_do_not_hang_on_names_or_on_how_gaps_are_written(x_education):
     fields, y, _ = x_education
     renamed = pd.DataFrame(

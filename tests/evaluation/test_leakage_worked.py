@@ -97,6 +97,29 @@ def test_what_fills_up_as_leads_are_worked_is_suspect(leads):
     assert f"{young:.1%} of the youngest third of the open leads and for {old:.1%}" in text(found)
 
 
+def test_a_number_that_changes_until_the_closing_is_suspect_and_a_calendar_is_not_one(leads):
+    stopped = leads.rng.uniform(0, 1, ROWS) ** 0.5 * leads.age
+    days = np.where(leads.closed, stopped, leads.age)
+    lately = leads.age + leads.rng.normal(0, 40, ROWS)
+    strong = leads.rng.normal(0, 1, ROWS) + leads.won
+    found = leads.audit(days=days, lately=lately, strong=strong)
+    assert found["days"].verdict == "suspect"
+    assert "it grows with the age of open leads (rank correlation 1.00)" in text(found["days"])
+    for name in ("lately", "strong"):
+        assert "until the closing" not in text(found[name])
+
+
+def test_a_moment_that_follows_the_work_is_blocked(leads):
+    """When a lead was last touched: not long ago where it is open, about its closing where it is closed."""
+    since = np.where(leads.closed, leads.rng.uniform(0, 1, ROWS) * leads.age, 0)
+    ago = pd.to_timedelta(since + leads.rng.exponential(0.3, ROWS), unit="D")
+    touched = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") - ago)
+    found = leads.audit(touched=touched, born=touched.sample(frac=1, random_state=0, ignore_index=True))
+    assert found["touched"].verdict == "block"
+    assert "open leads have it above closed ones of the same age" in text(found["touched"])
+    assert "closed ones" not in text(found["born"])
+
+
 def test_a_pure_group_that_young_leads_have_too_is_a_question_and_one_that_they_lack_a_block(leads):
     will_win = leads.won | (~leads.closed & (leads.age <= 200) & leads.some(0.25))
     recommended = np.where(will_win & leads.some(0.3), "yes", "no")

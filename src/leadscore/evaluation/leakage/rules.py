@@ -112,11 +112,15 @@ def _says_rise(s: Signals) -> str:
 
 def _says_growth(s: Signals) -> str:
     way = "grows" if s.growth.with_age > 0 else "falls"
+    return f"it {way} with the age of open leads (rank correlation {s.growth.with_age:.2f})"
+
+
+def _says_apart(s: Signals) -> str:
     where = "above" if s.growth.above > 0.5 else "below"
     share = max(s.growth.above, 1 - s.growth.above)
     return (
-        f"it {way} with the age of open leads (rank correlation {s.growth.with_age:.2f}), and is {where} "
-        f"that of closed ones of the same age {100 * share:.0f} times in 100: it changes until the closing"
+        f"open leads have it {where} closed ones of the same age {100 * share:.0f} times in 100: "
+        "it changes until the closing, or at it"
     )
 
 
@@ -224,6 +228,17 @@ RULES: Final = (
         ),
         (_says_state,),
     ),
+    Rule("block", lambda s: s.growth.apart >= _T["block_apart"], (_says_apart,)),
+    Rule(
+        "suspect",
+        lambda s: (
+            s.forward_auc is not None
+            and s.calendar >= _T["calendar_share"]
+            and s.power.low >= _T["suspect_calendar"]
+            and _drop(s) >= _T["calendar_drop"]
+        ),
+        (_says_calendar, _says_drop),
+    ),
     Rule("suspect", lambda s: s.power.low >= _T["suspect_power"], (_says_power,)),
     Rule("suspect", lambda s: s.filled.low >= _T["suspect_filled"], (_says_filled,)),
     Rule(
@@ -237,16 +252,6 @@ RULES: Final = (
         (_says_mostly_lost,),
     ),
     Rule("suspect", lambda s: _is_sure(s) and _is_early(s), (_says_sure_won, _says_known_early)),
-    Rule(
-        "suspect",
-        lambda s: (
-            s.forward_auc is not None
-            and s.calendar >= _T["calendar_share"]
-            and s.power.low >= _T["suspect_calendar"]
-            and _drop(s) >= _T["calendar_drop"]
-        ),
-        (_says_calendar, _says_drop),
-    ),
     Rule("suspect", lambda s: s.in_line >= _T["suspect_in_line"] and not s.personal, (_says_in_line,)),
     Rule("suspect", lambda s: s.whole and _is_unique(s) and not s.personal, (_says_unique,)),
     Rule("suspect", lambda s: abs(s.filling.state_low) >= _T["suspect_state"], (_says_state,)),
@@ -257,8 +262,9 @@ RULES: Final = (
             abs(s.growth.low) >= _T["suspect_growth"]
             and abs(s.growth.above - 0.5) >= _T["suspect_growth_state"] - 0.5
         ),
-        (_says_growth,),
+        (_says_growth, _says_apart),
     ),
+    Rule("suspect", lambda s: s.growth.apart >= _T["suspect_apart"], (_says_apart,)),
     Rule(
         "suspect",
         lambda s: _changed(s) and s.undated >= _T["suspect_undated"],

@@ -16,6 +16,7 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "block_unseen": 0.10,  # share of the closed leads whose level open leads of the same age hardly have
     "block_state": 0.50,  # difference in being filled in between open and closed leads of the same age,
     "state_rare": 0.05,  # ... where one of the two is hardly ever filled in
+    "block_apart": 0.95,  # AUC of a number that tells open leads from closed ones of the same age
     "suspect_power": 0.75,
     "suspect_filled": 0.70,
     "suspect_filled_and_value": 0.65,
@@ -26,6 +27,7 @@ THRESHOLDS: Final[Mapping[str, float]] = {
     "suspect_rise": 0.25,  # ... and between the oldest and the youngest third of the open leads
     "suspect_growth": 0.40,  # rank correlation of a number with the age of open leads, where it also
     "suspect_growth_state": 0.65,  # ... tells open leads from closed ones of the same age (AUC)
+    "suspect_apart": 0.80,  # ... by this much, whatever its growth
     "suspect_undated": 0.05,  # share of the leads with a value and no history, where others change afterwards
     "suspect_named": 0.53,  # power from which a name such as "last activity" is worth a question
     "suspect_calendar": 0.60,  # power from which a field that follows the calendar is worth a question

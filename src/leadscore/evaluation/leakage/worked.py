@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leadscore.evaluation.leakage.levels import Bools, Coded, Levels, called
+from leadscore.evaluation.leakage.levels import Bools, Coded, Levels, called, power
 from leadscore.evaluation.leakage.thresholds import THRESHOLDS
 from leadscore.evaluation.metrics import Floats, Ints
 
@@ -77,12 +77,14 @@ class Growth:
     """How a number goes with the age of open leads, and how it stands for closed ones of the same age.
 
     `with_age` is Spearman's rank correlation among open leads, `low` the end of its 95 % interval that is
-    nearer to none (Fisher's z); `above` is how often an open lead's number is above a closed one's.
+    nearer to none (Fisher's z); `above` is how often an open lead's number is above a closed one's, and
+    `apart` the lower end of the 95 % interval of how often it is on the side where it is more often.
     """
 
     with_age: float = 0.0
     low: float = 0.0
     above: float = 0.5
+    apart: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +129,9 @@ def growth(worked: Worked, field: Coded) -> Growth:
             rank = pd.Series(field.values[here]).rank().to_numpy()
             above += rank[y].sum() - y.sum() * (y.sum() + 1) / 2
             pairs += weight
-    return Growth(with_age, float(low), float(above / pairs) if pairs else 0.5)
+    share = float(above / pairs) if pairs else 0.5
+    apart = power(max(share, 1 - share), int(open_.sum()), int((known & strata.closed).sum())).low
+    return Growth(with_age, float(low), share, apart)
 
 
 def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
