@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from leadscore.checking import handled
 from leadscore.errors import shown
 from leadscore.evaluation import figures
+from leadscore.evaluation.compare import Comparison
+from leadscore.evaluation.rolling import ADAPTIVE
 from leadscore.explain.drivers import driver_points, grouped
 from leadscore.explain.wording import label
 from leadscore.files import replace_file
@@ -38,16 +41,18 @@ def write(trained: Trained, path: str | Path) -> Path:
 def html(trained: Trained) -> str:
     """Give the report as a page."""
     comparison, bundle, prepared = trained.comparison, trained.bundle, trained.prepared
-    wide = comparison.table()
+    evidence = trained.evidence
     return page(
         "report.html.j2",
         name=shown(bundle.name),
         comparison=comparison,
-        models=list(wide.columns),
-        table=[
-            (name.replace("_", " "), list(cells))
-            for name, cells in zip(wide.index, wide.to_numpy(), strict=True)
-        ],
+        evidence=evidence,
+        models=comparison.models,
+        table=_lines(comparison.table()),
+        duel=_lines(evidence.head_to_head.table()),
+        promises=_picture(figures.promises(evidence.reliability)),
+        bins=evidence.reliability.table.to_dict("records"),
+        picks=_picks(comparison),
         pictures={name: _picture(draw(comparison)) for name, draw in figures.ALL.items()},
         drivers=overall_drivers(trained),
         audit=prepared.audit,
@@ -81,6 +86,34 @@ def overall_drivers(trained: Trained, most: int = MOST_DRIVERS) -> list[tuple[st
     }
     ranked = sorted(sizes.items(), key=lambda entry: -entry[1])[:most]
     return [(label(first[key]), key[0], size) for key, size in ranked]
+
+
+def _lines(wide: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    cells = zip(wide.index, wide.to_numpy(), strict=True)
+    return [(str(name).replace("_", " "), list(row)) for name, row in cells]
+
+
+def _picks(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
+    """Lay out what the backtest chose: models across; origins down, and how each is to be fitted now."""
+    if comparison.picks.empty:
+        return []
+    picks = {
+        (pick["fold"], pick["model"]): [pick["family"]]
+        if pick["model"] == ADAPTIVE
+        else _way(pick["history"], pick["without"], pick["shift"])
+        for pick in comparison.picks.to_dict("records")
+    }
+    folds = dict.fromkeys(comparison.picks["fold"])
+    origins = [(fold, [picks[fold, name] for name in comparison.models]) for fold in folds]
+    plans = [comparison.plans.get(name) for name in comparison.models]
+    now = [[] if plan is None else _way(plan.history, len(plan.without), plan.shift) for plan in plans]
+    return [*origins, ("now", now)]
+
+
+def _way(history: float, without: int, shift: float) -> list[str]:
+    learned = "all history" if history >= 1 else f"latest {100 * history:.3g} %"
+    columns = f"{without} column{'s' if without > 1 else ''} left out" if without else ""
+    return [learned, *filter(None, (columns, f"log-odds {shift:+.3f}" if shift else ""))]
 
 
 def _picture(figure: Any) -> str:

@@ -1,5 +1,6 @@
 """Keeps a record of a training run in MLflow: parameters, metrics, the frame, figures and the model."""
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leadscore.errors import MissingExtraError, UsageError, explain, shown
 from leadscore.evaluation import figures
 from leadscore.evaluation.compare import Comparison
+from leadscore.evaluation.evidence import Evidence
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -71,8 +73,34 @@ def require_store(experiment: str, uri: str | None = None) -> "ModuleType":
     return mlflow
 
 
+def record(comparison: Comparison, evidence: Evidence | None = None) -> dict[str, Any]:
+    """Give a comparison and what stands beside it as plain values for JSON; what is not defined is None.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    evidence : Evidence, optional
+
+    Returns
+    -------
+    dict
+        chosen, rows, verdicts, reason, evidence (None without) and picks (empty without a backtest).
+    """
+    told: dict[str, Any] = _finite(
+        {
+            **comparison.to_dict(),
+            "verdicts": comparison.verdicts,
+            "reason": comparison.reason,
+            "evidence": None if evidence is None else evidence.to_dict(),
+            "picks": comparison.picks.to_dict("records"),
+        }
+    )
+    return told
+
+
 def log_run(
     comparison: Comparison,
+    evidence: Evidence | None = None,
     *,
     experiment: str,
     parameters: Mapping[str, Any],
@@ -86,6 +114,8 @@ def log_run(
     Parameters
     ----------
     comparison : Comparison
+    evidence : Evidence, optional
+        Logged with it, and its main numbers as metrics.
     experiment : str
         Its name in MLflow.
     parameters : mapping
@@ -104,10 +134,13 @@ def log_run(
     with _quiet(), mlflow.start_run() as run:
         mlflow.log_params({**parameters, "chosen": comparison.chosen})
         mlflow.log_metrics(_metrics(comparison))
-        mlflow.log_dict(comparison.to_dict(), "comparison.json")
+        mlflow.log_dict(record(comparison, evidence), "comparison.json")
         mlflow.log_text(comparison.rows.to_csv(index=False), "comparison.csv")
         for name, draw in figures.ALL.items():
             mlflow.log_figure(draw(comparison), f"{name}.png")
+        if evidence is not None:
+            mlflow.log_metrics(_weights(comparison, evidence))
+            mlflow.log_figure(figures.promises(evidence.reliability), "promises.png")
         if folder is not None:
             mlflow.pyfunc.log_model(name="model", **as_pyfunc(folder))
     return str(run.info.run_id)
@@ -139,6 +172,30 @@ def _metrics(comparison: Comparison) -> dict[str, float]:
     rows = comparison.rows[comparison.rows["slice"] == "all"]
     names = rows["model"].astype(str) + "." + rows["metric"].astype(str)
     return dict(zip(names, rows["value"].astype(float), strict=True))
+
+
+def _weights(comparison: Comparison, evidence: Evidence) -> dict[str, float]:
+    """Give the main numbers of the evidence, as far as they are defined."""
+    held, chosen = evidence.reliability, comparison.chosen
+    found = {f"{name}.roc_auc_within": auc for name, auc in evidence.within.items()}
+    found |= {
+        f"{chosen}.calibration_in_the_large": held.large.value,
+        f"{chosen}.calibration_slope": held.slope.value,
+        f"{chosen}.calibration_holds": float(held.holds),
+    }
+    if evidence.optimism is not None:
+        one = evidence.optimism
+        found[f"{one.model}.optimism"] = one.random - one.forward
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _finite(values: Any) -> Any:
+    """Put None for every number that is not finite, which strict JSON cannot hold."""
+    if isinstance(values, Mapping):
+        return {str(name): _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 @contextmanager

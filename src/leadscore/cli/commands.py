@@ -11,7 +11,18 @@ import typer
 
 import leadscore
 from leadscore.cli import show
-from leadscore.cli.options import AsOf, Config, Events, History, Json, Leads, Model, NoMlflow
+from leadscore.cli.options import (
+    Also,
+    AsOf,
+    Config,
+    Events,
+    History,
+    Json,
+    Leads,
+    Model,
+    NoMlflow,
+    Withhold,
+)
 from leadscore.cli.points import points
 from leadscore.cli.threshold import threshold
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
@@ -153,13 +164,15 @@ def compare(config: Config, json_file: Json = None, no_mlflow: NoMlflow = False)
         tracking.require_store(project.name)
     prepared = training.prepare(project, progress=show.progress)
     comparison = training.compare_models(prepared, progress=show.progress)
+    evidence = training.weigh(prepared, comparison, progress=show.progress)
     show.findings(prepared.tables.findings)
-    show.comparison(comparison)
+    show.comparison(comparison, evidence)
     if json_file is not None:
-        show.write_json(json_file, comparison.to_dict())
+        show.write_json(json_file, tracking.record(comparison, evidence))
     if not no_mlflow:
         parameters = training.parameters(prepared)
-        print("MLflow  run", tracking.log_run(comparison, experiment=project.name, parameters=parameters))
+        run = tracking.log_run(comparison, evidence, experiment=project.name, parameters=parameters)
+        print(f"MLflow   run {run}")
 
 
 @app.command()
@@ -170,6 +183,8 @@ def score(
     events: Events = None,
     history: History = None,
     as_of: AsOf = None,
+    also: Also = None,
+    withhold: Withhold = False,
 ) -> None:
     """Score a table of leads."""
     from leadscore.files import require_table_name, write_table
@@ -177,8 +192,13 @@ def score(
 
     show.require_place(require_table_name(out), model, leads, events, history)
     loaded = load(model)
-    frame = loaded.score(leads, events, show.moment(as_of, loaded), history=history)
+    further = [name.strip() for names in also or () for name in names.split(",")]
+    moment = show.moment(as_of, loaded)
+    frame = loaded.score(leads, events, moment, history=history, also=further, withhold=withhold)
     show.findings(frame.attrs["findings"])
+    if not loaded.bundle.calibrated:
+        do = "they are withheld, and the rank is given" if withhold else "--withhold gives the rank alone"
+        show.warning(f"the chances of this model did not hold when it was trained: {do}")
     print(f"{len(frame):,} leads scored: {write_table(frame, out)}")
 
 
@@ -281,14 +301,18 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     if kept is not None:
         what = "the thresholds published for the model that was here are kept in"
         print(f"note: {what} {kept}; this model's own are in force", file=sys.stderr)
-    show.comparison(trained.comparison)
+    show.comparison(trained.comparison, trained.evidence)
     if json_file is not None:
-        show.write_json(json_file, trained.comparison.to_dict())
+        show.write_json(json_file, tracking.record(trained.comparison, trained.evidence))
     print(f"Report   {page}\nModel    {folder}\nDigest   {bundle.digest(folder)}")
     if mlflow:
         parameters = training.parameters(trained.prepared)
         run = tracking.log_run(
-            trained.comparison, experiment=project.name, parameters=parameters, folder=folder
+            trained.comparison,
+            trained.evidence,
+            experiment=project.name,
+            parameters=parameters,
+            folder=folder,
         )
         print(f"MLflow   run {run}")
     return trained

@@ -11,6 +11,20 @@ Leads = Annotated[Path, typer.Argument(metavar="LEADS", help="The leads as the c
 Events = Annotated[Path | None, typer.Option(help="The events of these leads.")]
 History = Annotated[Path | None, typer.Option(help="How the attributes of these leads changed.")]
 AsOf = Annotated[str | None, typer.Option(help="The moment of the score; now, if not given.", metavar="TIME")]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Further columns, with commas between: interval, unlike, rank; of a hazard model urgency and "
+        "expected_days too.",
+        metavar="NAMES",
+    ),
+]
+Withhold = Annotated[
+    bool,
+    typer.Option(
+        "--withhold", help="No percentage where the model's chances did not hold: the rank in its place."
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison or audit as JSON.")]
 NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep no record in MLflow.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +14,14 @@ from rich.table import Table
 from leadscore.errors import UsageError, explain, shown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from leadscore.evaluation.compare import Comparison
+    from leadscore.evaluation.evidence import Evidence
     from leadscore.policy.tuning import Tuning
     from leadscore.predict import LeadModel
+
+_WIDTH: Final = 140  # columns, where there is no terminal to ask
 
 
 def progress(step: str) -> None:
@@ -30,16 +35,73 @@ def findings(findings: Iterable[object]) -> None:
         print(f"note: {shown(finding, 300)}", file=sys.stderr)
 
 
-def comparison(comparison: "Comparison") -> None:
-    """Print the comparison's table, its verdicts and its choice."""
-    wide = comparison.table()
-    rows = [
-        (str(metric), *map(str, cells)) for metric, cells in zip(wide.index, wide.to_numpy(), strict=True)
-    ]
-    table("On rows that no model had seen, with 95 % intervals", ("metric", *wide.columns), rows)
+def warning(what: str) -> None:
+    """Say on the error stream what a person should not overlook."""
+    print(f"warning: {what}", file=sys.stderr)
+
+
+def comparison(comparison: "Comparison", evidence: "Evidence") -> None:
+    """Print the comparison's table, its verdicts and its choice, and the evidence that stands beside them."""
+    _laid_out("On rows that no model had seen, with 95 % intervals", "metric", comparison.table())
     for model, verdict in comparison.verdicts.items():
         print(f"{model}: {verdict}")
-    print(f"Chosen   {comparison.chosen}: {comparison.reason}")
+    if not comparison.picks.empty:
+        print("adaptive is the learned model that had done best by each origin; it is compared, never taken")
+    _evidence(comparison, evidence)
+    print(f"\nChosen   {comparison.chosen}: {comparison.reason}")
+    if not evidence.reliability.holds:
+        warning(
+            f"the chances of {comparison.chosen} did not hold on leads that it had not seen: use its scores "
+            "to rank leads, not as percentages; leadscore score --withhold gives the rank alone"
+        )
+
+
+def _evidence(comparison: "Comparison", evidence: "Evidence") -> None:
+    duel, chosen = evidence.head_to_head, comparison.chosen
+    title = f"Head to head on {duel.leads:,} leads, {duel.conversions:,} of whom converted: {duel.capacity}"
+    print()
+    _laid_out(title, "figure", duel.table())
+    _lines("Who finds more with that capacity", map(": ".join, duel.verdicts.items()))
+    rules = (f"{name}: {rule.sentence}" for name, rule in duel.success.items())
+    _lines("MadKudu's rule for a model that works", rules)
+    said = (evidence.reliability.sentence, evidence.top.sentence)
+    _lines(f"Can the chances of {chosen} be believed?", said)
+    inside = ", ".join(f"{name} {auc:.3f}" for name, auc in evidence.within.items())
+    seen = [f"mean AUC within the periods or folds, where no change of the rate helps: {inside}"]
+    if evidence.optimism is not None:
+        seen.append(evidence.optimism.sentence)
+    _lines("What the AUC hides", seen)
+    if not comparison.picks.empty:
+        _lines(f"What the backtest chose for {chosen}", _chosen_by(comparison))
+
+
+def _chosen_by(comparison: "Comparison") -> Iterable[str]:
+    """Say how the chosen model was fitted at the latest origin, and is fitted now."""
+    pick = comparison.picks.query("model == @comparison.chosen").iloc[-1]
+    plan = comparison.plans[comparison.chosen]
+    yield f"at the latest origin, {pick['fold']}: {_way(pick['history'], pick['without'], pick['shift'])}"
+    yield f"now: {_way(plan.history, len(plan.without), plan.shift)}"
+    if plan.without:
+        yield f"left out now: {shown(', '.join(plan.without), 400)}"
+
+
+def _way(history: float, without: int, shift: float) -> str:
+    learned = "all that is known" if history >= 1 else f"the latest {100 * history:.3g} % of what is known"
+    read = f"without {without} that follow the calendar" if without else "every column"
+    level = f"{shift:+.3f} on its log-odds" if shift else "its level as it is"
+    return f"{learned}, {read}, {level}"
+
+
+def _lines(heading: str, lines: Iterable[str]) -> None:
+    print(f"\n{heading}")
+    for line in lines:
+        print(f"  {line}")
+
+
+def _laid_out(title: str, first: str, wide: "pd.DataFrame") -> None:
+    """Print a frame of text with its index in front."""
+    cells = zip(wide.index, wide.to_numpy(), strict=True)
+    table(title, (first, *wide.columns), [(str(name), *map(str, row)) for name, row in cells])
 
 
 def tuning(tuning: "Tuning") -> None:
@@ -62,7 +124,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     table = Table(*columns, title=escape(title), title_justify="left")
     for row in rows:
         table.add_row(*(escape(shown(cell, 400)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
 
 
 def write_json(path: Path, values: object) -> None:
