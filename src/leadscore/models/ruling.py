@@ -94,26 +94,31 @@ def _levels(column: Column, worth: Floats, rows: Floats, whole: bool) -> list[Po
     if seen.any():  # levels never seen are worth what an average one is
         near = np.abs(worth[:-1] - (worth[:-1] * rows[:-1]).sum() / rows[:-1].sum())
         worth[:-1][~seen] = worth[:-1][np.where(seen, near, np.inf).argmin()]
-    base = _base(worth[:-1], rows[:-1], rows.sum())
-    points = _rounded(worth - worth[base], whole)
+    points = _rounded(worth - worth[_base(worth, rows, rows.sum())], whole)
+    rare = OTHER in names and rows[names.index(OTHER)] > 0  # words beside the levels, which have no names
     rules = []
     for value in sorted({*points[:-1].tolist()} - {0.0}, reverse=True):
         among = [name for name, own in zip(names, points[:-1].tolist(), strict=True) if own == value]
-        if OTHER in among and not rows[names.index(OTHER)]:
-            among.remove(OTHER)  # which nobody has, beside words that somebody has
-        rules.append(PointRule(*_among(column.name, among, names, value)))
-    return rules + _missing(column.name, points[-1], rows)
+        rules.append(PointRule(*_among(column.name, among, names, value, rare=rare)))
+    if points[-1] and rows[-1]:
+        rules.append(PointRule(f"{column.name} missing", points[-1], Condition(column.name, "missing")))
+    return rules
 
 
-def _among(column: str, among: list[str], names: Sequence[str], value: float) -> tuple[str, float, Condition]:
-    if OTHER in among:  # in words that people have: none of the others
-        rest = [name for name in names if name not in among]
-        said = f"{column} other than {', '.join(rest)}"
-        return said, value, Condition(column, "not_in", tuple(rest)) if rest else Condition(column, "present")
+def _among(
+    column: str, among: list[str], names: Sequence[str], value: float, *, rare: bool
+) -> tuple[str, float, Condition]:
+    """Name the levels, or all others where these are fewer or only so rare words are meant."""
+    named = [name for name in among if name != OTHER]
+    rest = [name for name in names if name not in among and name != OTHER]
+    if (rare and OTHER in among) or (not rare and len(rest) < len(named)):
+        if not rest:
+            return f"{column} known", value, Condition(column, "present")
+        return f"{column} other than {', '.join(rest)}", value, Condition(column, "not_in", tuple(rest))
     condition = (
-        Condition(column, "is", among[0]) if len(among) == 1 else Condition(column, "in", tuple(among))
+        Condition(column, "is", named[0]) if len(named) == 1 else Condition(column, "in", tuple(named))
     )
-    return f"{column} {condition.op} {', '.join(among)}", value, condition
+    return f"{column} {condition.op} {', '.join(named)}", value, condition
 
 
 def _missing(column: str, points: float, rows: Floats) -> list[PointRule]:
