@@ -185,7 +185,7 @@ def worlds(count: int, jobs: int) -> list[str]:
     ratio = {way: np.mean([world["later"][way][0] for world in found]) for way in (HAZARD, MATURE, NAIVE)}
     error = {way: abs(value - 1) for way, value in ratio.items()}
     met = error[HAZARD] <= 0.05 and error[HAZARD] < min(error[MATURE], error[NAIVE])
-    return [*lines, "", f"Bar: the hazard is within 5 %, the others err by more: {_met(met)}."]
+    return [*lines, "", f"Bar: the hazard is within 5 %, and nearer than the other two: {_met(met)}."]
 
 
 # ------------------------------------------------------------------------------------------ loan applications
