@@ -125,7 +125,7 @@ def rolling(
     origins before, on rows whose outcome was known by then:
 
     - the history with the lowest loss, each corrected for its level, so that a rate that has moved does not
-      decide what a model should learn from;
+      decide what a model should learn from; models that take a course learn from all of it;
     - without the calendar, unless the loss with it is lower by more than one standard error (over groups);
     - the level as it is, unless correcting it has lowered the loss.
 
@@ -185,7 +185,13 @@ def rolling(
         found = "folds without a moment" if np.isnan(at).any() else "none that counts"
         raise UsageError(explain("origins as forward_folds makes them", found, "make the folds anew"))
     tested = _tested(rows, origins, known, at)
-    plans = {name: _ways(name == baseline, tuple(calendar), histories) for name in models}
+    plans = {
+        # what young rows teach is recent as it is: their model is tried on all that is known
+        name: _ways(
+            () if name == baseline else tuple(calendar), histories[:1] if takes(model, "days") else histories
+        )
+        for name, model in models.items()
+    }
     said = _fit_all(rows, models, origins, at, plans, when, n_jobs=n_jobs, progress=progress)
     tried = {
         name: [_tried(plan, log_odds, tested) for plan, log_odds in zip(plans[name], said[name], strict=True)]
@@ -232,9 +238,9 @@ def latest(rows: Ints, order: Floats, y: Floats, share: float) -> Ints:
     return rows if min(wins, len(kept) - wins) < _FEWEST else kept
 
 
-def _ways(is_baseline: bool, calendar: tuple[str, ...], histories: Sequence[float]) -> list[Plan]:
+def _ways(calendar: tuple[str, ...], histories: Sequence[float]) -> list[Plan]:
     """List the ways to fit a family, the simplest first: fewer columns, then the longer history."""
-    columns = ((),) if is_baseline or not calendar else (calendar, ())
+    columns = (calendar, ()) if calendar else ((),)
     return [Plan(history, without) for without in columns for history in histories]
 
 
