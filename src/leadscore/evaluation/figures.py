@@ -61,8 +61,8 @@ def _label(comparison: Comparison, model: str, metric: str) -> str:
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -135,7 +135,7 @@ def promises(found: Reliability) -> Figure:
         A point with its interval a bin, beside the dotted line of probabilities that hold.
     """
     with mpl.rc_context(_RC):
-        figure, axes = _axes("Do the probabilities hold?", "probability said", "share really won")
+        figure, axes = _axes("Promised and seen", "probability said", "share really won")
         bins = found.table
         style: dict[str, Any] = dict(_MODEL_STYLES[0])
         axes.plot(bins["promised"], bins["observed"], label="seen", **style)
