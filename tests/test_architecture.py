@@ -12,7 +12,8 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "spark", "pyfunc", "tracking", "project", "pages", "checking", "train", "report", "config", "cli",
+    "predict", "what_if", "timelines", "spark", "pyfunc", "tracking", "project", "pages", "checking",
+    "preparing", "comparing", "train", "points", "report", "config", "cli",
 ]  # fmt: skip
 ONLY_IN = {
     "mlflow": {"tracking.py", "pyfunc.py"},

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from leadscore import bundle as bundles
-from leadscore import config, train
+from leadscore import comparing, config, train
 from leadscore.errors import DataError, LeadScoreError, LeakageError, UsageError
 from leadscore.predict import load
 from leadscore.project import Project, Target
@@ -41,7 +41,8 @@ def refused(project: Project, error: type[LeadScoreError], monkeypatch: pytest.M
     def fitted(*_: object, **__: object) -> None:
         raise AssertionError("something was fitted")
 
-    monkeypatch.setattr(train, "compare", fitted)
+    for way in ("compare", "rolling"):
+        monkeypatch.setattr(comparing, way, fitted)
     with pytest.raises(error) as caught:
         train.train(project)
     return str(caught.value)

@@ -14,7 +14,7 @@ class Scorer(Protocol):
 
     @property
     def kind(self) -> str:
-        """Which served form this is: points, linear or forest."""
+        """Which served form this is: points, linear, forest, hazard, sum or segmented."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
