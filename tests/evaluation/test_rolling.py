@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
-from leadscore.errors import UsageError
+from leadscore.errors import DataError, UsageError
 from leadscore.evaluation.fitting import Course, Rows
 from leadscore.evaluation.rolling import ADAPTIVE, HISTORIES, latest, rolling
 from leadscore.evaluation.splits import Fold, forward_folds
@@ -614,6 +614,45 @@ def test_origins_that_forward_folds_did_not_make_are_refused():
         with pytest.raises(UsageError, match=says) as refused:
             rolling(rows, {"points": DummyClassifier()}, origins, order=np.arange(8))
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"order": [0, 1, np.nan, 3, 4, 5, 6, 7]}, DataError, "a place in time .* row 2"),
+        ({"known_at": [0, 1, 2, 3, 4, 5, 6, np.nan]}, DataError, "a place in time .* row 7"),
+        ({"order": [0, 1]}, UsageError, "equal lengths"),
+        ({"known_at": [0, 1]}, UsageError, "equal lengths"),
+        ({"rows": Rows(np.zeros((8, 1)), np.zeros(7), np.arange(8))}, UsageError, "equal lengths"),
+        ({"rows": Rows(np.zeros((8, 1)), np.zeros(8), np.arange(8))}, DataError, "won and lost .* period 1"),
+        ({"rows": Rows(np.zeros((8, 1)), np.ones(8), np.arange(8))}, DataError, "won and lost .* period 1"),
+        ({"models": {"points": Rate(), "adaptive": Rate()}}, UsageError, "another model name.*adaptive"),
+        ({"models": {"points": Rate(), "fold": Rate()}}, UsageError, "another model name.*fold"),
+        ({"models": {"rate": Rate()}}, UsageError, "a baseline 'points' among the models.*rate"),
+        ({"calendar": ("month",)}, UsageError, "calendar columns that X has.*month"),
+    ],
+)
+def test_what_cannot_be_rolled_is_refused_in_a_line(change, error, says):
+    asked = {
+        "rows": Rows(np.zeros((8, 1)), np.tile([0.0, 1.0], 4), np.arange(8)),
+        "models": {"points": Rate()},
+        "origins": [Fold(np.arange(4), np.arange(4, 8), "period 1 of 1", 4.0)],
+        "order": np.arange(8),
+        **change,
+    }
+    with pytest.raises(error, match=says) as refused:
+        rolling(asked.pop("rows"), asked.pop("models"), asked.pop("origins"), **asked)
+    assert "\n" not in str(refused.value)
+
+
+def test_with_calendar_columns_only_all_are_read():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"month": rng.normal(size=200)})
+    rows = Rows(X, rng.integers(0, 2, 200).astype(float), np.arange(200))
+    origins = forward_folds(np.arange(200), None, 2, y=rows.y)
+    models = {"points": Rate(), "logistic": LogisticRegression()}
+    rolled = rolling(rows, models, origins, order=np.arange(200), calendar=("month",))
+    assert rolled.plans["logistic"].without == ()
 
 
 def test_ties_in_the_order_are_rolled_over():

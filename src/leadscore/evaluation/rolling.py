@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from leadscore.errors import UsageError, explain
+from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.evaluation.fitting import Rows, chance, fitted, takes
 from leadscore.evaluation.metrics import Floats, Ints
 from leadscore.evaluation.splits import Fold
@@ -146,7 +146,8 @@ def rolling(
     known_at : array of shape (n,), optional
         When its outcome became known; with `order` when not given.
     calendar : sequence of str
-        Columns that follow the calendar. The baseline always reads them.
+        Columns that follow the calendar. The baseline always reads them, and so do all where there are no
+        others.
     baseline : str
         The model that is not learned.
     histories : sequence of float
@@ -163,7 +164,9 @@ def rolling(
     Raises
     ------
     UsageError
-        The origins are not those of `forward_folds`, or none counts.
+        The origins are not those of `forward_folds`, or none counts; names or lengths do not fit.
+    DataError
+        A row has no place in time, or all that was known at an origin ended alike.
 
     Examples
     --------
@@ -184,11 +187,15 @@ def rolling(
     if all(fold.warm_up for fold in origins) or np.isnan(at).any():
         found = "folds without a moment" if np.isnan(at).any() else "none that counts"
         raise UsageError(explain("origins as forward_folds makes them", found, "make the folds anew"))
+    _check_rows(rows, origins, when, known)
+    _check_names(rows, models, calendar, baseline)
+    droppable = () if len(set(calendar)) == rows.X.shape[1] else tuple(calendar)
     tested = _tested(rows, origins, known, at)
     plans = {
         # what young rows teach is recent as it is: their model is tried on all that is known
         name: _ways(
-            () if name == baseline else tuple(calendar), histories[:1] if takes(model, "days") else histories
+            () if name == baseline else droppable,
+            histories[:1] if takes(model, "days") else histories,
         )
         for name, model in models.items()
     }
@@ -236,6 +243,33 @@ def latest(rows: Ints, order: Floats, y: Floats, share: float) -> Ints:
     kept = rows[order[rows] >= start]
     wins = int((y[kept] == 1).sum())
     return rows if min(wins, len(kept) - wins) < _FEWEST else kept
+
+
+def _check_rows(rows: Rows, origins: Sequence[Fold], when: Floats, known: Floats) -> None:
+    if not len(rows.X) == len(rows.y) == len(rows.group) == len(when) == len(known):
+        expected = "X, y, group, order and known_at of equal lengths"
+        raise UsageError(explain(expected, "unequal ones", "pass one value a row"))
+    gaps = np.flatnonzero(np.isnan(when) | np.isnan(known))
+    if len(gaps):
+        found = f"{len(gaps)} rows without one, the first is row {gaps[0]}"
+        raise DataError(explain("a place in time for every row", found, "leave those rows out or date them"))
+    for fold in origins:
+        if len(np.unique(rows.y[fold.train])) != 2:
+            expected = "won and lost rows to train on at every origin"
+            raise DataError(explain(expected, f"others in {fold.name}", "give forward_folds the outcomes"))
+
+
+def _check_names(rows: Rows, models: Mapping[str, Any], calendar: Sequence[str], baseline: str) -> None:
+    taken = [name for name in ("row", "fold", "y", ADAPTIVE) if name in models]
+    if taken:
+        raise UsageError(explain("another model name", taken[0], "rename it: predictions use that column"))
+    if baseline not in models:
+        expected = f"a baseline {shown(baseline)!r} among the models"
+        raise UsageError(explain(expected, ", ".join(map(shown, models)), "add it"))
+    unknown = [name for name in calendar if name not in getattr(rows.X, "columns", ())]
+    if unknown:
+        expected = "calendar columns that X has"
+        raise UsageError(explain(expected, shown(unknown[0]), "name columns of the DataFrame X"))
 
 
 def _ways(calendar: tuple[str, ...], histories: Sequence[float]) -> list[Plan]:
