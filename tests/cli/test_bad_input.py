@@ -352,14 +352,14 @@ def test_a_row_with_too_many_fields_is_left_out(run: Run, asked: Any) -> None:
 def test_models_that_are_truncated_altered_or_newer(refused: Refused, asked: Any, tmp_path: Path) -> None:
     score, model, *rest = asked()
     harmed = Path(shutil.copytree(model, tmp_path / "harmed"))
-    file = harmed / "linear.json"
+    file = harmed / "part1.linear.json"
     content = file.read_bytes()
     file.write_bytes(content[:-20])
     assert "of the size that the manifest says" in refused(score, harmed, *rest)
     file.write_bytes(content.replace(b"0", b"1", 1))
     assert "altered content" in refused(score, harmed, *rest)
     file.unlink()
-    assert "'linear.json' missing" in refused(score, harmed, *rest)
+    assert "'part1.linear.json' missing" in refused(score, harmed, *rest)
     file.write_bytes(content)
     manifest = harmed / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2', 1))

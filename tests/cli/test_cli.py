@@ -51,7 +51,8 @@ def names(folder: Path) -> set[str]:
 
 def assert_pinned(comparison: dict[str, Any]) -> None:
     """The shape that scripts outside this repository rely on."""
-    assert set(comparison) >= {"chosen", "rows"}
+    assert set(comparison) >= {"chosen", "rows", "verdicts", "reason", "evidence", "picks"}
+    assert set(comparison["evidence"]) == {"head_to_head", "reliability", "top", "within", "optimism"}
     assert comparison["chosen"] in {"points", "logistic", "boosted", "hazard"}
     for row in comparison["rows"]:
         assert set(row) >= {"metric", "slice", "model", "value", "low", "high"}
@@ -105,9 +106,11 @@ def test_train_writes_a_model_a_report_and_the_comparison(run: Run, wide: Path, 
     }
     assert f"Digest   {bundles.digest('models/wide')}" in done.out
     assert f"Chosen   {comparison['chosen']}" in done.out
-    assert all(line.startswith(("... ", "note: ")) for line in done.err.splitlines())
+    assert all(line.startswith(("... ", "note: ", "warning: ")) for line in done.err.splitlines())
     loaded = load("models/wide")
-    assert loaded.bundle.facts["comparison"] == comparison
+    assert loaded.bundle.facts["comparison"] == {name: comparison[name] for name in ("chosen", "rows")}
+    assert loaded.bundle.calibrated == comparison["evidence"]["reliability"]["holds"]
+    assert ("warning: " in done.err) != loaded.bundle.calibrated
     again = run("train", wide / "wide.yaml", "--out", "models/wide", "--no-mlflow")  # replaces it
     assert again.code == 0, again.err
     assert names(place / "models") == {"wide", "wide.report.html"}
@@ -376,7 +379,11 @@ def test_simulate_into_a_file(run: Run, place: Path) -> None:
 def test_the_demo_goes_the_whole_way(run: Run, demo_config: Path, world: World, place: Path) -> None:
     done = run("demo", demo_config, "--out", "models/demo")
     assert done.code == 0, done.err
-    for word in ("points", "logistic", "boosted", "roc_auc", "a typical lead", "Thresholds for", "mql"):
+    for word in (
+        *("points", "logistic", "boosted", "hazard", "adaptive", "roc_auc"),
+        *("Head to head", "MadKudu's rule", "believed?", "optimism: ", "What the backtest chose"),
+        *("a typical lead", "Thresholds for", "mql"),
+    ):
         assert word in done.out
     for what in ("Scores", "Card", "Report", "Model"):
         (where, *_) = re.findall(rf"^{what} +(\S+)$", done.out, re.MULTILINE)
@@ -535,12 +542,13 @@ def test_a_run_is_logged_with_a_model_that_scores(
         values = {f"{row['model']}.{row['metric']}": row["value"] for row in comparison["rows"]}
         assert {name: logged.data.metrics[name] for name in values} == values
         artifacts = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id)}
-        assert artifacts >= {"comparison.json", "comparison.csv", "gains.png"}
+        assert artifacts >= {"comparison.json", "comparison.csv", "gains.png", "promises.png"}
+        assert f"{comparison['chosen']}.calibration_slope" in logged.data.metrics
         served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
         found = served.predict(wide_frame.drop(columns="Bought"))
         pd.testing.assert_frame_equal(found, load("model").score(wide_frame), check_exact=True)
         again = run("compare", wide / "wide.yaml")
         assert again.code == 0, again.err
-        assert "MLflow  run" in again.out
+        assert "MLflow   run" in again.out
     finally:
         mlflow.set_tracking_uri(before)
