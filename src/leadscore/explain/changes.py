@@ -1,78 +1,23 @@
-"""What would move a lead to another stage, and which open question would tell most: the search, on arrays.
-
-What could happen to a lead is a `Move`; somebody else scores the lead as if it had. Here the nearest moves
-that cross a line are chosen and put in words, and answers are weighed by how likely they are.
-"""
+"""What would change a lead's stage, and what an answer would tell: the search over scored moves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import combinations, product
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.explain.drivers import whole
-from leadscore.explain.wording import _noun, clean, days, number
-from leadscore.features.declare import EventFeature
+from leadscore.explain.moves import Happening, Move
+from leadscore.explain.wording import clean
 from leadscore.models.matrix import Bools, Floats
 
 Ints: TypeAlias = NDArray[np.int64]
-Answer: TypeAlias = float | str
 
 _NAMES: Final = {"mql": "an MQL", "sales_ready": "sales ready"}
-
-
-class Happening(NamedTuple):
-    """A kind of event: its type, and its content and channel where the model tells them apart."""
-
-    type: str
-    content: str | None = None
-    channel: str | None = None
-
-    def within(self, other: "Happening") -> bool:
-        """Whether it is a narrower kind of the other."""
-        return self != other and all(b in (None, a) for a, b in zip(self, other, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Something that could happen to a lead from a moment on; nothing but time passing where all is empty.
-
-    Parameters
-    ----------
-    events : tuple of (Happening, int)
-        Kinds of events, and how many of each: one an hour, in this order.
-    answers : tuple of (str, number or text)
-        Fields that were missing, and the answer to each.
-    days : float
-        Days that pass without anything.
-    """
-
-    events: tuple[tuple[Happening, int], ...] = ()
-    answers: tuple[tuple[str, Answer], ...] = ()
-    days: float = 0.0
-
-    @property
-    def hours(self) -> int:
-        """Hours that the events take."""
-        return sum(count for _, count in self.events)
-
-    @property
-    def steps(self) -> int:
-        """How much has to happen: events and answers."""
-        return self.hours + len(self.answers)
-
-    @property
-    def about(self) -> tuple[object, ...]:
-        """What it is about, however many and whatever the answer."""
-        return (*(kind for kind, _ in self.events), *(name for name, _ in self.answers))
-
-    @property
-    def kind(self) -> str:
-        """Give "events", "answer" or "both"; "time" where nothing happens."""
-        return {(1, 0): "events", (0, 1): "answer", (1, 1): "both"}.get(
-            (min(len(self.events), 1), min(len(self.answers), 1)), "time"
-        )
+_COUNTS: Final = (1, 2, 3)  # how many of each kind of event in a combination of two
+_KINDS, _FIELDS = 6, 4  # how many of each are combined
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +34,9 @@ class Change:
     score_before, score_after : float
     probability_before, probability_after : float
     detail : mapping
-        What to add so that `score_one` gives the same: ``events`` (rows under the project's own names),
-        ``fields`` (columns of the lead), ``as_of`` (the moment after it, in ISO 8601; None without a clock),
-        and for fields with a history ``history`` (rows). For a rule: ``rule``, its name.
+        What to add to the lead so that `score_one` says the same: ``events`` (rows under the project's own
+        names), ``fields`` (columns of the lead), ``as_of`` (the moment after it, in ISO 8601; None without a
+        clock), and where answers have a history, ``history`` (rows). For a rule: ``rule``, its name.
     """
 
     kind: str
@@ -120,7 +65,7 @@ class Question:
     expected_move : float
         Points of score that the answer is expected to move, either way.
     examples : tuple of str
-        Likely answers and what each would make of the lead, the likeliest first, at most three.
+        The likeliest answers and what each would make of the lead, at most three.
     """
 
     field: str
@@ -130,22 +75,21 @@ class Question:
     examples: tuple[str, ...]
 
 
-def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats, most: int) -> list[int]:
+def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats) -> list[int]:
     """Choose the nearest moves that cross a line: what takes the fewest steps, then the least time.
 
-    Of moves about the same, that with the fewest steps stands for all, and of answers the first. A kind of
-    event that has narrower ones is chosen only when as many of each of those cross as well, so that it is
-    true whichever happens; a narrower one only when fewer of it suffice.
+    Of moves about the same the first that crosses stands for all. A kind of event that has narrower ones is
+    chosen only when as many of each of those cross as well, so that it is true whichever happens; a narrower
+    one only when fewer of it suffice.
 
     Parameters
     ----------
     moves : sequence of Move
-        Those about the same by rising number of steps.
+        Those about the same by rising number of steps, the likeliest answer first.
     crosses : array of shape (n,)
         Whether each crosses the line.
     shift : array of shape (n,)
         Points of score that each moves; of equal moves the strongest comes first.
-    most : int
 
     Returns
     -------
@@ -156,59 +100,64 @@ def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats, most: int) -> 
     --------
     >>> click, webinar = Happening("email_click"), Happening("webinar")
     >>> moves = [Move(((click, 1),)), Move(((click, 2),)), Move(((webinar, 1),)), Move(days=7)]
-    >>> nearest(moves, np.array([False, True, True, False]), np.array([1.0, 3.0, 4.0, -1.0]), 5)
+    >>> nearest(moves, np.array([False, True, True, False]), np.array([1.0, 3.0, 4.0, -1.0]))
     [2, 1]
     """
+    narrower = _narrower(moves)
+    crossing = {(moves[p].events, moves[p].answers): p for p in np.flatnonzero(crosses).tolist()[::-1]}
     first: dict[tuple[object, ...], int] = {}
+    enough: dict[Happening, int] = {}
     for place in np.flatnonzero(crosses).tolist():
-        first.setdefault(moves[place].about, place)
-    crossing = {
-        moves[place].events: place for place in np.flatnonzero(crosses).tolist() if moves[place].hours
-    }
-    alone = {move.events[0][0] for move in moves if len(move.events) == 1 and not move.answers}
-    for wide in alone:
-        narrow = [kind for kind in alone if kind.within(wide)]
-        if not narrow or (wide,) not in first:
-            continue
-        counts = sorted(events[0][1] for events in crossing if events[0][0] == wide and len(events) == 1)
-        always = [n for n in counts if all(((kind, n),) in crossing for kind in narrow)]
-        del first[(wide,)]
-        if always:
-            first[(wide,)] = crossing[((wide, always[0]),)]
-            for kind in narrow:
-                if (kind,) in first and moves[first[(kind,)]].steps >= always[0]:
-                    del first[(kind,)]
-    size = {
-        place: (moves[place].steps, moves[place].days, -abs(float(shift[place]))) for place in first.values()
-    }
-    return sorted(size, key=lambda place: (*size[place], place))[:most]
+        kind = _only(moves[place])
+        if kind is None:
+            first.setdefault(moves[place].about, place)
+        elif all((((each, moves[place].hours),), ()) in crossing for each in narrower.get(kind, ())):
+            enough.setdefault(kind, place)
+    for kind, place in enough.items():
+        wider = [enough[wide] for wide, narrow in narrower.items() if kind in narrow and wide in enough]
+        if all(moves[place].hours < moves[other].hours for other in wider):
+            first[kind,] = place
+    size = {p: (moves[p].steps, moves[p].days, -abs(float(shift[p])), p) for p in first.values()}
+    return sorted(size, key=lambda place: size[place])
 
 
-def in_words(move: Move, labels: Mapping[str, str]) -> str:
-    """Say what would happen: "one more page view of /pricing", ready to begin a sentence.
+def paired(moves: Sequence[Move], score: Floats, least: float) -> list[Move]:
+    """Combine two of the moves that raise the score most, each about something else.
 
     Parameters
     ----------
-    move : Move
-    labels : mapping of str to str
-        Fields in words.
+    moves : sequence of Move
+        Each of one kind of event or one answer.
+    score : array of shape (n,)
+        After each.
+    least : float
+        The lead's own score: what does not raise it is left out.
+
+    Returns
+    -------
+    list of Move
+        By rising number of steps.
 
     Examples
     --------
-    >>> move = Move(((Happening("page_view", "/pricing"), 2),), (("size", 250.0),))
-    >>> in_words(move, {"size": "Company size"})
-    '2 more page views of /pricing within a day, and company size answered with 250,'
-    >>> in_words(Move(days=7), {})
-    '7 days without anything happening'
+    >>> moves = [Move(((Happening("webinar"), 1),)), Move(answers=(("size", 9.0),)), Move(days=7)]
+    >>> [move.about for move in paired(moves, np.array([44.0, 42.0, 50.0]), 40.0)][:1]
+    [(Happening(type='webinar', content=None, channel=None), 'size')]
     """
-    if not move.steps:
-        return f"{days(move.days)} without anything happening"
-    parts = [_more(kind, count) for kind, count in move.events]
-    happened = " and ".join(parts) + (" within a day" if move.hours > 1 else "")
-    answered = " and ".join(
-        f"{_lower(labels[name])} answered with {said(value)}" for name, value in move.answers
-    )
-    return f"{happened}, and {answered}," if parts and answered else happened or answered
+    wide = _narrower(moves)
+    best: dict[tuple[object, ...], Move] = {}
+    for place in np.argsort(-score, kind="stable").tolist():
+        if moves[place].steps and score[place] > least:
+            best.setdefault(moves[place].about, moves[place])
+    kinds = [move.events[0][0] for move in best.values() if move.events and move.events[0][0] not in wide]
+    answers = [move.answers for move in best.values() if move.answers][:_FIELDS]
+    kinds = kinds[:_KINDS]
+    pairs = [
+        *(Move(((a, m), (b, n))) for a, b in combinations(kinds, 2) for m, n in product(_COUNTS, _COUNTS)),
+        *(Move(((kind, n),), answer) for kind in kinds for answer in answers for n in _COUNTS),
+        *(Move(answers=a + b) for a, b in combinations(answers, 2)),
+    ]
+    return sorted(pairs, key=lambda move: move.steps)
 
 
 def sentence(
@@ -234,23 +183,16 @@ def sentence(
     >>> sentence("7 days without anything happening", ("mql", 50.2), ("nurture", 49.8), rises=False)
     '7 days without anything happening would lower it to nurture (score 50.2 -> 49.8)'
     """
-    name = _NAMES.get(after[0], after[0]) if rises else after[0].replace("_", " ").replace("mql", "MQL")
-    verb = f"would make it {name}" if rises else f"would lower it to {name}"
+    name = _NAMES.get(after[0], after[0])
+    does = f"would make it {name}" if rises else f"would lower it to {name}"
     by = f" by the rule “{clean(rule)}”" if rule else ""
-    old, new = _told_apart(before[1], after[1])
-    return f"{what[:1].upper()}{what[1:]} {verb}{by} (score {old} -> {new})"
+    return f"{what[:1].upper()}{what[1:]} {does}{by} (score {' -> '.join(_told_apart(before[1], after[1]))})"
 
 
-def said(value: Answer) -> str:
-    """Write an answer."""
-    return number(value) if isinstance(value, float) else f"“{clean(value)}”"
-
-
-def expectation(chance: Floats, changes: Bools, move: Floats) -> tuple[float, float]:
+def expectation(chance: Floats, changes: Bools, shift: Floats) -> tuple[float, float]:
     """Give the chance that an answer changes the stage, and the move of the score expected of it.
 
-    The expected value of an answer before it is known (Raiffa and Schlaifer 1961), with the move of the
-    score in place of money.
+    The worth of an answer before it is known (Raiffa and Schlaifer 1961), in points in place of money.
 
     Parameters
     ----------
@@ -258,7 +200,7 @@ def expectation(chance: Floats, changes: Bools, move: Floats) -> tuple[float, fl
         How likely each answer is, in any unit.
     changes : array of shape (n,)
         Whether it changes the stage.
-    move : array of shape (n,)
+    shift : array of shape (n,)
         Points of score that it moves.
 
     Examples
@@ -267,11 +209,11 @@ def expectation(chance: Floats, changes: Bools, move: Floats) -> tuple[float, fl
     (0.25, 4.0)
     """
     share = chance / chance.sum()
-    return float((share * changes).sum()), float((share * np.abs(move)).sum())
+    return float((share * changes).sum()), float((share * np.abs(shift)).sum())
 
 
 def shares(surprise: Floats, bins: Ints) -> Floats:
-    """Give how likely each answer is, where answers of the same bins share their chance alike.
+    """Give how likely each answer is; answers in the same bins have equal parts of their chance.
 
     Parameters
     ----------
@@ -297,7 +239,7 @@ def shares(surprise: Floats, bins: Ints) -> Floats:
 
 
 def spread(chance: Floats) -> Floats:
-    """Move half of each bin's chance from its upper end to its lower, where numbers lie anywhere between.
+    """Move half of each bin's chance from its upper end to its lower: numbers lie anywhere between.
 
     Examples
     --------
@@ -310,11 +252,19 @@ def spread(chance: Floats) -> Floats:
     return found
 
 
-def _more(kind: Happening, count: int) -> str:
-    noun = _noun(EventFeature("count", kind.type, content=kind.content, channel=kind.channel))
-    if noun.many is None:
-        return f"{noun.one} once more" if count == 1 else f"{noun.one} {count} more times"
-    return f"one more {noun.one}" if count == 1 else f"{count} more {noun.many}"
+def _narrower(moves: Sequence[Move]) -> dict[Happening, list[Happening]]:
+    """Give the kinds of events that have narrower ones, and those."""
+    by_type: dict[str, dict[Happening, None]] = {}
+    for move in moves:
+        if (kind := _only(move)) is not None:
+            by_type.setdefault(kind.type, {})[kind] = None
+    narrower = {a: [b for b in kinds if a != b and a.holds(b)] for kinds in by_type.values() for a in kinds}
+    return {wide: narrow for wide, narrow in narrower.items() if narrow}
+
+
+def _only(move: Move) -> Happening | None:
+    """Give the kind of a move that is of one kind of event alone."""
+    return move.events[0][0] if len(move.events) == 1 and not move.answers else None
 
 
 def _told_apart(one: float, other: float) -> tuple[str, str]:
@@ -323,7 +273,3 @@ def _told_apart(one: float, other: float) -> tuple[str, str]:
         return str(whole(one)), str(whole(other))
     pairs: Iterable[tuple[str, str]] = ((f"{one:.{d}f}", f"{other:.{d}f}") for d in range(1, 18))
     return next((a, b) for a, b in pairs if a != b)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
