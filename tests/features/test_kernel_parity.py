@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from leadscore.data.contract import Coded, EventColumns, Events
 from leadscore.errors import UsageError
 from leadscore.features import kernel
+from leadscore.features import prefixes as many
 from leadscore.features.declare import EventFeature
-from leadscore.features.kernel import State, aggregate, prefixes
+from leadscore.features.kernel import State, aggregate
 from leadscore.features.plan import DAY, plan_of
+from leadscore.features.prefixes import prefixes
 from leadscore.features.stream import aggregate_parquet
 
 NOW = 20_000 * DAY + 5 * 3_600_000_000
@@ -150,7 +152,7 @@ def test_many_moments_in_small_steps(monkeypatch):
     rng = np.random.default_rng(5)
     events, times = random_log(rng, size=50, leads=1), NOW - rng.integers(0, 90 * DAY, 40)
     whole = prefixes(PLAN, events, times)
-    monkeypatch.setattr(kernel, "_PAIRS", 120)
+    monkeypatch.setattr(many, "_PAIRS", 120)
     assert prefixes(PLAN, events, times).tobytes() == whole.tobytes()
     assert prefixes(PLAN, chosen(events, []), times).shape == (40, len(FEATURES))
 

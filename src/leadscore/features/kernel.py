@@ -26,7 +26,6 @@ _THINGS = 2**31  # contents that are told apart
 _PART = 2**14  # events taken in at a time: what is worked on stays next to the processor
 _BLOCK = 2**9  # rows finished at a time
 _LOOSE = 2**18  # names of distinct things that may lie unsorted
-_PAIRS = 2**18  # events x moments looked at at a time
 _LINE = 8  # cells in a cache line
 _NO_NUMBER = np.iinfo(np.int64).min
 _NO_BUCKET = np.zeros(1, np.int8)
@@ -307,39 +306,6 @@ def aggregate(plan: Plan, events: Events, as_of: Ints, row_of: Ints | None = Non
     return State(plan, as_of, row_of).lift(events).finish()
 
 
-def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
-    """Compute one lead's event features as of many moments: its timeline.
-
-    Parameters
-    ----------
-    plan : Plan
-        From `plan_of`.
-    events : Events
-        Of one lead.
-    moments : int array of shape (moments,)
-        UTC microseconds, in any order.
-
-    Returns
-    -------
-    array of shape (moments, features), float64
-        Each row to the last bit as `aggregate` gives it for its moment.
-
-    Examples
-    --------
-    >>> from leadscore.features.declare import EventFeature
-    >>> from leadscore.features.plan import plan_of
-    >>> at = np.array([0, DAY])
-    >>> events = Events(lead=np.array([0, 0]), at=at, type=np.zeros(2, np.int32), types=("call",))
-    >>> prefixes(plan_of((EventFeature("count", "call"),)), events, at + 1).tolist()
-    [[1.0], [2.0]]
-    """
-    state, count = State(plan, moments), len(events.at)
-    for rows in _batches(len(moments), max(1, _PAIRS // max(1, count))):
-        pairs = np.tile(np.arange(count), rows.stop - rows.start)
-        state.lift(taken(events, pairs, lead=np.repeat(np.arange(rows.start, rows.stop), count)))
-    return state.finish()
-
-
 class State:
     """What events add up to, for rows that each have a moment.
 
@@ -421,13 +387,7 @@ class State:
             for own, keys in zip(layout.things, self._keys, strict=True):
                 _count_things(own, keys.settled(), cells, block)
             result[block] = _read_off(layout, cells)
-        if plan.trends.size:
-            compared, longer = plan.trends
-            result[:, compared] += (result[:, compared] - result[:, longer]) / BEFORE
-        if plan.divided.size:
-            divided, divisors = plan.divided
-            result[:, divided] /= np.where(result[:, divisors] == 0, np.nan, result[:, divisors])
-        return result[:, : plan.width]
+        return compared(plan, result)
 
     def _known(
         self, events: Events, part: slice, atom: NDArray[np.intp], content: NDArray[np.int32] | None
@@ -476,6 +436,17 @@ class State:
 
     def _word(self, word: str) -> int:
         return self._words.setdefault(word, len(self._words))
+
+
+def compared(plan: Plan, result: Floats) -> Floats:
+    """Divide and compare the columns that are, and leave out what they were divided by or compared with."""
+    if plan.trends.size:
+        shorter, longer = plan.trends
+        result[:, shorter] += (result[:, shorter] - result[:, longer]) / BEFORE
+    if plan.divided.size:
+        divided, divisors = plan.divided
+        result[:, divided] /= np.where(result[:, divisors] == 0, np.nan, result[:, divisors])
+    return result[:, : plan.width]
 
 
 def _batches(size: int, step: int) -> Iterator[slice]:
