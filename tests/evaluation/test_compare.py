@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from leadscore.errors import DataError, ModelError, UsageError
-from leadscore.evaluation.compare import compare
+from leadscore.evaluation.compare import compare, judge
 from leadscore.evaluation.metrics import METRICS
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
 
@@ -288,3 +288,55 @@ def test_what_cannot_be_compared_is_refused(change, error, says):
     }
     with pytest.raises(error, match=says):
         compare(**asked)
+
+
+def said_of(X, y, **columns):
+    names = {"row": np.arange(len(y)), "fold": "a", "y": y}
+    return pd.DataFrame({**names, **{name: X[column] for name, column in columns.items()}})
+
+
+def test_judging_what_was_said_is_comparing_without_the_fits(small):
+    X, y, _, found = small
+    again = judge(
+        found.predictions, group=np.arange(len(y)), slices={"low": (X["truth"] < 0.2).to_numpy()}, draws=100
+    )
+    pd.testing.assert_frame_equal(again.rows, found.rows, check_exact=True)
+    assert (again.verdicts, again.chosen, again.reason) == (found.verdicts, found.chosen, found.reason)
+    assert again.plans == {}
+    assert again.picks.empty
+
+
+def test_a_model_that_is_not_to_be_taken_is_judged_all_the_same():
+    X, y = world(1500)
+    X["weak"] = 0.5 * X["truth"] + 0.5 * y.mean()
+    predictions = said_of(X, y, points="noise", weak="weak", adaptive="truth")
+    found = judge(predictions, group=np.arange(1500), not_to_take=("adaptive",), draws=100)
+    assert found.verdicts["adaptive"].startswith("better than your points: ")
+    assert found.value("log_loss", "adaptive") < found.value("log_loss", "weak")
+    assert found.chosen == "weak"
+    assert "adaptive" not in found.reason
+    alone = judge(
+        predictions.drop(columns="weak"), group=np.arange(1500), not_to_take=("adaptive",), draws=50
+    )
+    assert alone.chosen == "points"
+    assert judge(predictions, group=np.arange(1500), draws=100).chosen == "adaptive"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 4, 5, 7])
+def test_of_those_proven_the_simplest_within_one_clustered_error_is_chosen(seed):
+    """The error by its formula, not by the bootstrap; near one error the two may differ."""
+    rng = np.random.default_rng(seed)
+    X, y = world(1200, seed=seed)
+    group = np.arange(1200) // 3
+    odds = np.log(X["truth"] / (1 - X["truth"]))
+    noise = {"plain": (0.3, 0.1)[seed % 2], "best": 0.0}
+    for name, sd in noise.items():
+        X[name] = 1 / (1 + np.exp(-odds - rng.normal(0, 1, 400)[group] * sd))
+    found = judge(said_of(X, y, points="noise", plain="plain", best="best"), group=group, draws=300)
+    loss = {name: -np.log(np.where(y == 1, X[name], 1 - X[name])) for name in noise}
+    low = min(loss, key=lambda name: loss[name].mean())
+    worse = loss["plain"] - loss[low]
+    error = np.sqrt((np.bincount(group, worse - worse.mean()) ** 2).sum()) / 1200
+    if abs(worse.mean() - error) > 0.15 * error:
+        assert found.chosen == ("plain" if worse.mean() <= error else low)
+    assert found.verdicts[found.chosen].startswith("better")

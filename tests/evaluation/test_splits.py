@@ -178,3 +178,67 @@ def test_a_period_without_both_outcomes_makes_longer_periods():
 def test_histories_that_cannot_be_tested_forward_are_refused(options, found):
     with pytest.raises(DataError, match=found):
         forward_folds(**{"group": None, **options})
+
+
+# ---- warm-up periods --------------------------------------------------------------------------------------
+
+
+def plainly(fold):
+    return fold.train.tolist(), fold.test.tolist(), fold.name, fold.at, fold.warm_up
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 40), st.integers(0, 20), st.integers(0, 6), st.integers(0, 1)),
+        min_size=6,
+        max_size=120,
+    ),
+    n=st.integers(1, 4),
+    warm_up=st.integers(1, 6),
+)
+def test_warm_up_periods_come_before_those_that_count_and_leave_them_as_they_are(rows, n, warm_up):
+    order, group, wait, y = map(np.array, zip(*rows, strict=True))
+    known = order + wait
+    try:
+        without = forward_folds(order, group, n, known_at=known, y=y)
+    except DataError:
+        return
+    folds = forward_folds(order, group, n, known_at=known, y=y, warm_up=warm_up)
+    warm, counted = folds[: -len(without)], folds[-len(without) :]
+    assert [plainly(fold) for fold in counted] == [plainly(fold) for fold in without]
+    assert not any(fold.warm_up for fold in counted)
+    assert all(fold.warm_up for fold in warm)
+    assert len(warm) <= warm_up
+    assert [fold.name for fold in warm] == [f"warm-up {k + 1} of {len(warm)}" for k in range(len(warm))]
+    starts = [fold.at for fold in folds]
+    assert starts == sorted(set(starts))
+    tested = np.concatenate([fold.test for fold in folds])
+    assert len(set(tested.tolist())) == len(tested)
+    for fold, later in itertools.pairwise(folds):
+        assert fold.at <= order[fold.test].min()
+        assert order[fold.test].max() < later.at
+        for row in range(len(order)):
+            trains = order[row] < fold.at and known[row] <= fold.at and group[row] not in group[fold.test]
+            assert (row in fold.train) == trains
+        assert set(y[fold.train].tolist()) == set(y[fold.test].tolist()) == {0, 1}
+
+
+def test_warm_up_periods_are_as_long_as_those_that_count():
+    order = np.random.default_rng(0).permutation(1000)
+    folds = forward_folds(order, None, 4, y=order % 2, warm_up=2)
+    assert [len(fold.test) for fold in folds] == [125] * 6
+    assert [len(fold.train) for fold in folds] == [250, 375, 500, 625, 750, 875]
+
+
+def test_a_warm_up_period_with_one_outcome_only_is_left_out():
+    y = np.arange(1000) % 2
+    y[375:500] = 0
+    folds = forward_folds(np.arange(1000), None, 4, y=y, warm_up=3)
+    assert not any(375 <= fold.at < 500 for fold in folds)
+    assert [fold.name for fold in folds][:1] == [f"warm-up 1 of {len(folds) - 4}"]
+
+
+def test_fewer_than_no_warm_up_periods_are_refused():
+    with pytest.raises(UsageError, match="to warm up"):
+        forward_folds([1, 2, 3, 4], None, warm_up=-1)

@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.calibration import _sigmoid_calibration
 
 from leadscore.errors import ModelError, UsageError
-from leadscore.models.calibration import Scale, Sigmoid, fit_sigmoid, probability
+from leadscore.models.calibration import Scale, Sigmoid, fit_level, fit_sigmoid, log_odds_of, probability
 
 finite = st.floats(-700, 700)
 
@@ -100,3 +100,53 @@ def test_altered_calibrations_are_refused(values):
 def test_an_altered_scale_is_refused():
     with pytest.raises(ModelError, match="correct the scale"):
         Scale.from_dict(Scale().to_dict() | {"reference_probability": 2})
+
+
+def asked(wins, losses):
+    """Wins that the level must promise: Platt's targets, drawn in from 1 and 0, added up."""
+    return wins * (wins + 1) / (wins + 2) + losses / (losses + 2)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.floats(-27, 27))
+def test_the_level_of_equal_log_odds_has_a_closed_form(wins, losses, log_odds):
+    n = wins + losses
+    if not n:
+        return
+    share = asked(wins, losses) / n
+    found = fit_level(np.full(n, log_odds), np.repeat([1, 0], [wins, losses]))
+    assert found == pytest.approx(math.log(share / (1 - share)) - log_odds, abs=1e-9)
+
+
+@pytest.mark.parametrize(("wins", "share"), [(0, 1 / 42), (40, 41 / 42)])
+def test_without_wins_or_without_losses_there_is_a_level(wins, share):
+    x = np.random.default_rng(0).normal(-3, 1, 40)
+    level = fit_level(x, np.repeat([1, 0], [wins, 40 - wins]))
+    assert probability(x + level).mean() == pytest.approx(share, rel=1e-9)
+
+
+@given(st.lists(st.tuples(st.floats(-15, 15), st.booleans()), min_size=1, max_size=60), st.floats(-5, 5))
+def test_the_level_makes_the_promise_what_came(rows, moved):
+    x, y = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    level = fit_level(x, y)
+    assert expit(x + level).sum() == pytest.approx(asked(y.sum(), (1 - y).sum()), rel=1e-9)
+    assert fit_level(x + moved, y) == pytest.approx(level - moved, abs=1e-6)
+
+
+def test_a_level_far_off_or_of_absurd_log_odds_is_finite():
+    sure = log_odds_of(np.zeros(1000))
+    assert fit_level(sure, np.ones(1000)) == pytest.approx(math.log(1001) - sure[0])
+    for x in (np.full(10, 1e6), np.full(10, -1e6), np.r_[np.full(5, -1e300), np.full(5, 1e300)]):
+        assert math.isfinite(fit_level(x, np.arange(10) % 2))
+
+
+@given(st.floats(-27, 27))
+def test_log_odds_are_the_inverse_of_a_probability(log_odds):
+    # near 1 a probability has only so many digits of its distance to 1
+    assert float(log_odds_of(expit(log_odds))) == pytest.approx(log_odds, rel=1e-9, abs=1e-3)
+
+
+def test_log_odds_of_certainty_are_finite_and_symmetric():
+    low, middle, high = log_odds_of([0.0, 0.5, 1.0])
+    assert middle == 0
+    assert low == pytest.approx(math.log(1e-12), abs=1e-9)
+    assert high == pytest.approx(-low, abs=1e-3)
