@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from leadscore.explain import strip
 from leadscore.explain.drivers import whole
 from leadscore.models.matrix import Floats
 
@@ -364,6 +365,24 @@ class Timeline:
             "model": self.model,
             "policy_revision": self.policy_revision,
         }
+
+    def text(self, width: int = 80) -> str:
+        """Give the timeline as plain text, without control characters whatever its events hold.
+
+        Parameters
+        ----------
+        width : int
+            Letters a line.
+
+        Returns
+        -------
+        str
+        """
+        return strip.text(self, width)
+
+    def html(self) -> str:
+        """Give the timeline as a page of its own: no script, nothing fetched, every value escaped."""
+        return strip.html(self)
 
     def _plain(self, step: Step) -> dict[str, Any]:
         plain: dict[str, Any] = {

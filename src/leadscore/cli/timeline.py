@@ -1,0 +1,50 @@
+"""The command that follows one lead's score."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leadscore.cli import show
+from leadscore.cli.options import AsOf, Events, History, Leads, Model
+
+
+class Form(StrEnum):
+    """How a timeline is written."""
+
+    text = "text"
+    json = "json"
+    html = "html"
+
+
+def timeline(
+    model: Model,
+    leads: Leads,
+    lead: Annotated[str, typer.Option(help="The id of the lead.", metavar="ID")],
+    events: Events = None,
+    history: History = None,
+    as_of: AsOf = None,
+    since: Annotated[str | None, typer.Option(help="Begin here.", metavar="TIME")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.text,
+    out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
+) -> None:
+    """Follow one lead's score: what each event did, and the time between them."""
+    from leadscore import timelines
+    from leadscore.files import replace_file
+    from leadscore.predict import load
+
+    show.require_place(out, model, leads, events, history)
+    loaded = load(model)
+    moment = show.moment(as_of, loaded)
+    line = timelines.timeline(loaded, leads, events, moment, lead_id=lead, history=history, since=since)
+    text = {
+        Form.text: line.text,
+        Form.json: lambda: json.dumps(line.to_dict(), indent=2, ensure_ascii=False),
+        Form.html: line.html,
+    }[form]()
+    if out is None:
+        print(text)
+    else:
+        print(replace_file(out, f"{text}\n".encode()))

@@ -1,0 +1,405 @@
+"""How a timeline is shown: as text for a terminal, and as a strip of HTML that a card can include."""
+
+import base64
+import hashlib
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from leadscore.explain.card import stage_name
+from leadscore.explain.drivers import whole
+from leadscore.explain.wording import _noun, clean, days
+from leadscore.features.declare import EventFeature
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from leadscore.explain.timeline import Happening, Step, Timeline
+
+MOST_ROWS: Final = 8  # steps that are lines of their own; those between them are taken together
+_MOVED: Final = 2  # concepts that a line names
+_HERE: Final = Path(__file__).parent
+_CHANGE: Final = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a timeline: one step, or several that are small.
+
+    Parameters
+    ----------
+    start, end : datetime
+        In UTC.
+    points : float
+    shown : int
+        All rows, the first score and the cut add up to the last score.
+    score : float
+        After it.
+    text : str
+        Without control characters, but not escaped for HTML.
+    moved : str
+        The concepts that moved most, in words; empty where that is not known or says nothing.
+    reached : tuple of str
+        The stages that it brought the lead into.
+    together : bool
+        Whether it stands for all steps between two that are large.
+    """
+
+    start: datetime
+    end: datetime
+    points: float
+    shown: int
+    score: float
+    text: str
+    moved: str
+    reached: tuple[str, ...]
+    together: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is left out where people read: it takes several small steps together that show as 0."""
+        return self.together and not self.shown
+
+    @property
+    def when(self) -> str:
+        """The day and time of a step, or the two days of what takes longer."""
+        if self.end - self.start < timedelta(minutes=1):
+            return f"{self.start:%Y-%m-%d %H:%M}"
+        first, last = f"{self.start:%Y-%m-%d}", f"{self.end:%Y-%m-%d}"
+        return first if first == last else f"{first} to {last}"
+
+
+def rows(timeline: "Timeline", most: int = MOST_ROWS) -> tuple[Row, ...]:
+    """Lay a timeline out in lines: its largest steps, those that were triggers, and what lies between.
+
+    Parameters
+    ----------
+    timeline : Timeline
+    most : int
+        Steps that get a line of their own, beside triggers.
+
+    Returns
+    -------
+    tuple of Row
+        In the order of time; together they take in every step.
+    """
+    reached: dict[int, tuple[str, ...]] = {}
+    for trigger in timeline.triggers:
+        reached[trigger.step.place] = (*reached.get(trigger.step.place, ()), trigger.stage)
+    points = np.abs(np.diff(timeline.raw))
+    largest = np.argsort(-points, kind="stable")[:most].tolist()
+    own = sorted({*(place for place in largest if points[place] >= 0.5), *reached})
+    made, place = list[Row](), 0
+    for step in [*own, len(points)]:
+        if place < step:
+            made.append(_between(timeline, place, step))
+        if step < len(points):
+            made.append(_row(timeline, timeline.steps[step], reached.get(step, ())))
+        place = step + 1
+    return tuple(made)
+
+
+def text(timeline: "Timeline", width: int = 80) -> str:
+    """Give a timeline as plain text, without control characters whatever its events hold.
+
+    Parameters
+    ----------
+    timeline : Timeline
+    width : int
+        Letters a line.
+
+    Returns
+    -------
+    str
+    """
+    first, last = whole(float(timeline.score[0])), whole(float(timeline.score[-1]))
+    lines = textwrap.wrap(_head(timeline), width)
+    for sentence in _stages(timeline):
+        lines += textwrap.wrap(sentence, width)
+    lines += ["", *_line(f"{first:d}", f"score {_beginning(timeline)}", width)]
+    for row in rows(timeline):
+        if row.silent:
+            continue
+        marks = "".join(f" >> {stage_name(stage)}" for stage in row.reached)
+        moved = f" ({row.moved})" if row.moved else ""
+        lines += _line(f"{row.shown:+d}", f"{row.when}  {row.text}{moved}{marks}", width)
+    if timeline.shown_cut:
+        lines += _line(f"{timeline.shown_cut:+d}", "the ends of the scale, 0 and 100", width)
+    lines += ["   ---", *_line(f"{last:d}", f"score at {timeline.as_of:%Y-%m-%d %H:%M} UTC", width), ""]
+    for note in (*timeline.notes, _made(timeline)):
+        lines += textwrap.wrap(note, width)
+    return "\n".join(lines)
+
+
+def html(timeline: "Timeline") -> str:
+    """Give a timeline as a page of its own: no script, nothing fetched, every value escaped."""
+    templates = _templates()
+    style = "".join(templates.get_template(name).render() for name in _STYLES)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return templates.get_template("timeline_page.html.j2").render(timeline=view(timeline), digest=digest)
+
+
+def view(timeline: "Timeline") -> dict[str, Any]:
+    """Give what the template shows: texts, integers and places.
+
+    Parameters
+    ----------
+    timeline : Timeline
+
+    Returns
+    -------
+    dict
+        The variable ``timeline`` of ``timeline.html.j2``.
+    """
+    low, high = _range(timeline)
+    x, y = _places(timeline, low, high)
+    span = max(1, int(timeline.moments[-1] - timeline.moments[0]))
+    marks: list[dict[str, Any]] = []
+    listed = []
+    for row in rows(timeline):
+        number = None
+        if row.reached:
+            number = len(marks) + 1
+            at = (row.end - timeline.start) / timedelta(microseconds=span)
+            marks.append(
+                {
+                    "number": number,
+                    "x": f"{100 * at:.2f}",
+                    "y": f"{100 * _height(row.score, low, high):.2f}",
+                }
+            )
+        reached = [stage_name(stage) for stage in row.reached]
+        if not row.silent:
+            listed.append({"row": row, "number": number, "reached": " and ".join(reached)})
+    return {
+        "lead": clean(timeline.lead_id),
+        "head": _head(timeline),
+        "stages": _stages(timeline),
+        "first": whole(float(timeline.score[0])),
+        "beginning": _beginning(timeline),
+        "score": whole(float(timeline.score[-1])),
+        "cut": timeline.shown_cut,
+        "low": low,
+        "high": high,
+        "path": _path(x, y),
+        "ticks": _ticks(timeline),
+        "lines": [
+            {
+                "name": stage_name(stage),
+                "from": whole(line),
+                "at": f"{100 * _height(line, low, high):.2f}",
+                "inside": low < line < high,
+                "kind": stage.replace("_", "-"),
+            }
+            for stage, line in timeline.lines.items()
+            if stage in timeline.stages[2:]
+        ],
+        "marks": marks,
+        "rows": listed,
+        "start": f"{timeline.start:%Y-%m-%d}",
+        "as_of": f"{timeline.as_of:%Y-%m-%d %H:%M} UTC",
+        "end": f"{timeline.as_of:%Y-%m-%d}",
+        "notes": [*timeline.notes, _made(timeline)],
+    }
+
+
+# ----------------------------------------------------------------------------------------------- in words
+def happening(one: "Happening") -> str:
+    """Say what happened: "page view of /pricing via website", "company size: 250".
+
+    Parameters
+    ----------
+    one : Happening
+
+    Returns
+    -------
+    str
+        Without control characters, but not escaped for HTML.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> from leadscore.explain.timeline import Happening
+    >>> at = datetime(2025, 3, 1, tzinfo=UTC)
+    >>> happening(Happening("event", at, at, "page_view", "/pricing", "website"))
+    'page view of /pricing via website'
+    >>> happening(Happening("change", at, at, "company_size", "250"))
+    'company size: 250'
+    """
+    if one.kind == _CHANGE:
+        field = clean(one.what).replace("_", " ").strip()
+        said = f"{field} emptied" if one.content is None else f"{field}: {clean(one.content)}"
+    else:
+        said = _noun(EventFeature("count", one.what, content=one.content, channel=one.channel)).one
+    late = one.known_at - one.at >= timedelta(hours=1)
+    return f"{said}, of {one.at:%Y-%m-%d} and known only now" if late else said
+
+
+def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
+    if not step.count:
+        said = f"{_capital(days(step.days))} {'passes' if days(step.days) == '1 day' else 'pass'}"
+    else:
+        named = list(dict.fromkeys(map(happening, step.happened)))
+        more = step.count - len(step.happened)
+        named += [f"{more:,} more"] * (more > 0)
+        said = _capital(", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1])
+        if step.days > 1e-6:
+            said = f"{step.count:,} events: {said[:1].lower()}{said[1:]}"
+    moves = [move for move in timeline.moves(step, _MOVED) if abs(move.points) >= 0.5]
+    return Row(
+        start=step.start,
+        end=step.end,
+        points=step.points,
+        shown=step.shown,
+        score=step.after,
+        text=said,
+        moved=", ".join(f"{move.label} {_signed(move.points)}" for move in moves),
+        reached=reached,
+    )
+
+
+def _between(timeline: "Timeline", first: int, end: int) -> Row:
+    """Take steps together that follow each other."""
+    some = timeline.steps[first:end]
+    count = sum(step.count for step in some)
+    passed = days((some[-1].end - some[0].start) / timedelta(days=1)).removeprefix("less than ")
+    what = (
+        "event" if not any(h.kind == _CHANGE for step in some for h in step.happened) else "event or change"
+    )
+    said = f"{count:,} {what}{'s' * (count != 1)} within {passed}" if count else f"{passed} without an event"
+    raw = timeline.raw
+    return Row(
+        start=some[0].start,
+        end=some[-1].end,
+        points=float(raw[end] - raw[first]),
+        shown=sum(step.shown for step in some),
+        score=some[-1].after,
+        text=_capital(said),
+        moved="",
+        reached=(),
+        together=True,
+    )
+
+
+def _head(timeline: "Timeline") -> str:
+    now = stage_name(timeline.stages[int(timeline.rank[-1])])
+    first, last = whole(float(timeline.score[0])), whole(float(timeline.score[-1]))
+    return f"Lead {clean(timeline.lead_id)} · {now} · score {last} of 100, {first} {_beginning(timeline)}"
+
+
+def _beginning(timeline: "Timeline") -> str:
+    return f"at the beginning, {timeline.start:%Y-%m-%d %H:%M} UTC"
+
+
+def _stages(timeline: "Timeline") -> list[str]:
+    """Say for each stage what brought the lead there."""
+    triggers = {trigger.stage: trigger for trigger in timeline.triggers}
+    said = []
+    for rank, stage in enumerate(timeline.stages):
+        if rank < 2:
+            continue
+        name = stage_name(stage)
+        if stage not in triggers:
+            was = bool(timeline.rank[0] >= rank)
+            still = bool(timeline.rank[-1] >= rank)
+            line = f"from {whole(timeline.lines[stage])}"
+            said.append(
+                f"{name} ({line}): since the beginning."
+                if still
+                else f"{name} ({line}): at the beginning, and no longer."
+                if was
+                else f"{name} ({line}): not reached."
+            )
+            continue
+        trigger = triggers[stage]
+        row = _row(timeline, trigger.step, ())
+        how = " by a rule of the policy" if trigger.by_rule else f" (from {whole(trigger.line)})"
+        since = "" if trigger.held else "; no longer"
+        what = f"{row.text[:1].lower()}{row.text[1:]}"
+        moment = f"by {row.end:%Y-%m-%d}" if not trigger.step.count else f"{row.end:%Y-%m-%d %H:%M}"
+        said.append(f"{name}{how}: {moment}, {what} ({row.shown:+d}, to {whole(row.score)}){since}.")
+    return said
+
+
+def _made(timeline: "Timeline") -> str:
+    return (
+        f"Times are UTC. Scored by {clean(timeline.model)}, policy revision {timeline.policy_revision}. "
+        "A step is what the score did then; that does not prove a cause."
+    )
+
+
+def _line(number: str, said: str, width: int) -> list[str]:
+    first, *more = textwrap.wrap(said, max(20, width - 8)) or [""]
+    return [f"{number:>6}  {first}", *(f"{'':8}{line}" for line in more)]
+
+
+def _signed(points: float) -> str:
+    rounded = whole(points)
+    return f"{rounded:+d}" if rounded else "0"
+
+
+def _capital(said: str) -> str:
+    return said[:1].upper() + said[1:]
+
+
+# ------------------------------------------------------------------------------------------- in a picture
+def _range(timeline: "Timeline") -> tuple[int, int]:
+    """Give the tens between which all scores and the MQL line are."""
+    shown = [*timeline.score.tolist(), timeline.lines[timeline.stages[2]]]
+    low, high = 10 * int((min(shown) - 1) // 10), 10 * int(-(-(max(shown) + 1) // 10))
+    return max(0, low), min(100, max(high, low + 10))
+
+
+def _height(score: float, low: int, high: int) -> float:
+    """Give how far below the top a score is, as a share."""
+    return (high - min(max(score, low), high)) / (high - low)
+
+
+def _places(timeline: "Timeline", low: int, high: int) -> tuple[list[int], list[int]]:
+    since = timeline.moments - timeline.moments[0]
+    x = np.rint(1000 * since / max(1, int(since[-1]))).astype(int)
+    y = np.rint(1000 * (high - np.clip(timeline.score, low, high)) / (high - low)).astype(int)
+    return x.tolist(), y.tolist()
+
+
+def _path(x: Sequence[int], y: Sequence[int]) -> str:
+    """Draw a line through places, each once."""
+    places = [(x[0], y[0])]
+    for place in zip(x, y, strict=True):
+        if place != places[-1]:
+            places.append(place)
+    if len(places) == 1:
+        places.append((1000, places[0][1]))
+    return "M" + "L".join(f"{a} {b}" for a, b in places)
+
+
+def _ticks(timeline: "Timeline") -> str:
+    """Draw a short line for each event, those at one place once."""
+    begin, span = int(timeline.moments[0]), max(1, int(timeline.moments[-1] - timeline.moments[0]))
+    since = timeline.happenings.since
+    places = np.unique(np.rint(1000 * (since[since > begin] - begin) / span).astype(int)).tolist()
+    return "".join(f"M{place} 960V1000" for place in places)
+
+
+_STYLES: Final = ("card.css.j2", "timeline.css.j2")
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["signed"] = lambda points: f"{points:+d}".replace("-", "−")
+    return templates
