@@ -25,6 +25,7 @@ from leadscore.cli.options import (
 )
 from leadscore.cli.points import points
 from leadscore.cli.threshold import threshold
+from leadscore.cli.timeline import timeline
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(points, name="points")
 app.add_typer(threshold, name="threshold")
+app.command()(timeline)
 
 # Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
 _WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])
