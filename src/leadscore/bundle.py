@@ -15,7 +15,7 @@ import numpy as np
 
 import leadscore
 from leadscore.data.tables import Contract
-from leadscore.errors import LeadScoreError, ModelError, UsageError, explain, shown
+from leadscore.errors import DataError, LeadScoreError, ModelError, UsageError, explain, shown
 from leadscore.explain.card import GradeCuts
 from leadscore.features.declare import Feature, from_dict, to_dict
 from leadscore.files import pack_arrays, require_writable, unpack_arrays, unwritable
@@ -59,8 +59,9 @@ class Bundle:
         The middle value of each column of X in training, for comparisons in words.
     horizon : float or None
         Days within which a lead converts, or not; None where outcomes carry no time.
-    backtest : Backtest
-        Predictions for leads that the model which made them had not seen; thresholds are tuned on them.
+    backtest : Backtest or None
+        Predictions for leads that the model which made them had not seen; thresholds are tuned on them. None
+        for points that were put to use before any outcome was known.
     calibrated : bool
         Whether the chances held on those leads.
     interval : Interval or None
@@ -81,11 +82,19 @@ class Bundle:
     cuts: GradeCuts
     typical: Mapping[str, float | str | None] = field(repr=False)
     horizon: float | None
-    backtest: Backtest = field(repr=False)
+    backtest: Backtest | None = field(repr=False)
     calibrated: bool
     interval: Interval | None = field(repr=False)
     familiar: Familiar | None = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def past(self) -> Backtest:
+        """The backtest, or a DataError where there is none."""
+        if self.backtest is None:
+            do = "train again once outcomes are known"
+            raise DataError(explain("leads whose outcome was known when the model was made", "none", do))
+        return self.backtest
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -234,10 +243,13 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         "calibration.json": _json(bundle.calibration.to_dict()),
         "policy.json": _json(bundle.policy.to_dict()),
         **({} if bundle.familiar is None else bundle.familiar.to_files()),
-        "backtest.npz": pack_arrays(
-            {name: value for name in _BACKTEST if (value := getattr(bundle.backtest, name)) is not None}
-        ),
+        **({} if bundle.backtest is None else {"backtest.npz": _packed(bundle.backtest)}),
     }
+
+
+def _packed(backtest: Backtest) -> bytes:
+    arrays = {name: getattr(backtest, name) for name in _BACKTEST}
+    return pack_arrays({name: values for name, values in arrays.items() if values is not None})
 
 
 def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -283,7 +295,7 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         cuts=GradeCuts.from_dict(manifest["cuts"]),
         typical=_checked(manifest, "typical", dict),
         horizon=_checked(manifest, "horizon", float | None),
-        backtest=Backtest(**unpack_arrays(files["backtest.npz"])),
+        backtest=Backtest(**unpack_arrays(files["backtest.npz"])) if "backtest.npz" in files else None,
         calibrated=_checked(manifest, "calibrated", bool),
         interval=None if manifest["interval"] is None else Interval.from_dict(manifest["interval"]),
         familiar=Familiar.from_files(files) if "familiar.npz" in files else None,

@@ -117,9 +117,9 @@ class LeadModel:
             How attributes changed, so that each is the one before `as_of`; without it, each is as in `leads`.
         also : collection of str
             Further columns: ``interval`` (low and high, the 90 % interval of the probability), ``unlike``
-            (whether the lead is unlike those of training), ``rank`` (1 is the best), and of a hazard model
-            ``urgency`` (the share of the chance that falls in the next 7 days) and ``expected_days`` (to the
-            win of a lead that is won within the horizon).
+            (whether the lead is unlike those of training, such as older than any of them), ``rank`` (1 is
+            the best), and of a hazard model ``urgency`` (the share of the chance that falls in the next 7
+            days) and ``expected_days`` (to the win of a lead that is won within the horizon).
         withhold : bool
             Where the model's chances did not hold on later leads, give nan in place of probability and
             score, and say so in a column `calibrated`; the rank is then given too.
@@ -335,7 +335,7 @@ class LeadModel:
 
 
 def _interval(model: LeadModel, _: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
-    low, high = cast(Interval, model.bundle.interval).bounds(log_odds_of(split.probability))
+    low, high = cast(Interval, model.bundle.interval).bounds(split.log_odds)
     return {"low": low, "high": high}
 
 

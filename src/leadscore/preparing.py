@@ -1,7 +1,7 @@
 """Before models: every lead as it was at each age, what came of it, and how to split them in time."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,12 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leadscore.checking import DAY, as_seen, check, read, refuse_leaks, too_young
+from leadscore.data.contract import Contract
 from leadscore.data.identity import duplicate_groups
 from leadscore.data.tables import Tables
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.evaluation.leakage import Audit
 from leadscore.evaluation.splits import Fold, forward_folds, grouped_folds
-from leadscore.features.declare import Feature
+from leadscore.features.declare import EventFeature, Feature
 from leadscore.features.defaults import declare
 from leadscore.features.snapshot import Snapshot, training_snapshot
 from leadscore.models.matrix import Column, columns_of
@@ -74,12 +75,12 @@ def prepare(project: Project, *, progress: Progress = silent) -> Prepared:
         raise DataError(explain("fields or events to learn from", "none that may be used", do))
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
-    _refuse_unreadable_rules(project, columns_of(rows.X))
+    refuse_unreadable_rules(project, columns_of(rows.X))
     _refuse_segment(project, columns_of(rows.X))
     return Prepared(project, tables, audit, features, *_learnable(rows))
 
 
-def _refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> None:
+def refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> None:
     """Refuse a rule whose field is not there or of another kind, before anything is fitted."""
     nobody = np.empty((0, len(columns)))
     judges: list[tuple[str, Callable[..., object]]] = [(rule.label, rule.earned) for rule in project.points]
@@ -171,3 +172,21 @@ def parameters(prepared: Prepared) -> dict[str, Any]:
 
 def _day(as_of: NDArray[Any] | None, pick: Callable[..., Any]) -> str | None:
     return None if as_of is None else str(pd.Timestamp(int(pick(as_of)), unit="us").date())
+
+
+def kept_contract(project: Project, tables: Tables, features: Sequence[Feature]) -> Contract:
+    """Give the contract that a model keeps: the fields that it asks for, and the event types that there were.
+
+    Asked for are the fields that features read and those that tell persons.
+    """
+    kinds, identity = tables.kinds, project.contract.identity
+    tell = () if identity is None else (*identity.email, *identity.phone)
+    types = set() if tables.events is None else set(tables.events.types)
+    for feature in features:
+        if isinstance(feature, EventFeature):
+            types |= {name for name in (feature.event, feature.per, *(feature.types or ())) if name}
+    return replace(
+        project.contract,
+        kinds={name: kinds[name] for name in (*(n for f in features for n in f.reads), *tell)},
+        event_types=tuple(sorted(types)),
+    )

@@ -20,7 +20,7 @@ from leadscore.evaluation.rolling import Plan, latest
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
-from leadscore.features.declare import EventFeature, Feature
+from leadscore.features.declare import Feature
 from leadscore.features.snapshot import Snapshot
 from leadscore.models.calibration import Scale, log_odds_of
 from leadscore.models.matrix import to_matrix
@@ -33,6 +33,7 @@ from leadscore.preparing import (
     Prepared,
     Progress,
     folds,
+    kept_contract,
     order_of,
     parameters,
     prepare,
@@ -123,9 +124,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     sums = family_sums(points, driver_families(scorer, features))
     return Bundle(
         name=project.name,
-        contract=replace(
-            project.contract, kinds=_kinds_read(prepared, features), event_types=_types_known(prepared)
-        ),
+        contract=kept_contract(project, prepared.tables, features),
         features=features,
         scorer=scorer,
         calibration=calibration,
@@ -195,23 +194,6 @@ def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
         week=None if data.as_of is None else best["week"].to_numpy(dtype=np.int64),
         points=most["points"].to_numpy(),
     )
-
-
-def _kinds_read(prepared: Prepared, features: tuple[Feature, ...]) -> dict[str, str]:
-    """Keep the fields that features read, and those that tell persons: no other is asked for when scoring."""
-    kinds, identity = prepared.tables.kinds, prepared.project.contract.identity
-    tell = () if identity is None else (*identity.email, *identity.phone)
-    return {name: kinds[name] for name in (*(n for f in features for n in f.reads), *tell)}
-
-
-def _types_known(prepared: Prepared) -> tuple[str, ...]:
-    """Name the event types that there were, and those that features name all the same."""
-    events = prepared.tables.events
-    types = set() if events is None else set(events.types)
-    for feature in prepared.features:
-        if isinstance(feature, EventFeature):
-            types |= {name for name in (feature.event, feature.per, *(feature.types or ())) if name}
-    return tuple(sorted(types))
 
 
 def tune(project: Project, backtest: Backtest) -> Tuning:

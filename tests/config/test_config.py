@@ -97,7 +97,7 @@ def test_the_bank_goes_forward_by_the_number_of_the_row() -> None:
     assert (contract.lead_id, contract.order_by, contract.delimiter) == (ROW_NUMBER, ROW_NUMBER, ";")
     assert (contract.target, contract.won_values) == ("y", ("yes",))
     assert contract.field_missing == {"pdays": ("999",)}
-    assert {"duration", "campaign", "euribor3m"} <= set(project.exclude)
+    assert {"duration", "campaign"} == set(project.exclude)
     assert (project.split, project.horizon, project.target) == ("forward", None, Target(share=0.10))
 
 

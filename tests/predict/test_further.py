@@ -49,18 +49,31 @@ def test_an_absurd_lead_is_unlike_those_of_training(
     assert model.score_one(absurd, events, as_of, also=["unlike"]).also == {"unlike": True}
 
 
-def test_few_leads_like_those_of_training_are_unlike_them(scored: pd.DataFrame) -> None:
-    assert scored["unlike"].mean() < 0.1
+def test_leads_of_the_ages_of_training_are_like_it_and_far_older_ones_are_not(
+    scored: pd.DataFrame, world: World, as_of: int
+) -> None:
+    created = world.leads.to_pandas().set_index("lead_id")["created_at"].loc[scored["lead_id"]]
+    age = (pd.Timestamp(as_of, unit="us", tz="UTC") - created).dt.days.to_numpy()
+    near = (abs(age - 14) <= 5) | (abs(age - 45) <= 5)
+    assert scored["unlike"][near].mean() < 0.15
+    assert scored["unlike"][age > 200].mean() > 0.9
 
 
 def test_one_lead_and_the_batch_agree(
     model: LeadModel, scored: pd.DataFrame, world: World, as_of: int
 ) -> None:
-    lead_id = scored["lead_id"].iloc[7]
+    place = int(np.flatnonzero(world.truth.original < 0)[7])
+    assert place not in world.truth.original  # nobody else is this person
+    lead_id = world.truth.lead_id[place]
     lead = next(row for row in world.leads.to_pylist() if row["lead_id"] == lead_id)
-    events = [event for event in world.events.to_pylist() if event["lead_id"] == lead_id]
+    devices = {e["visitor_id"] for e in world.events.to_pylist() if e["lead_id"] == lead_id} - {None}
+    events = [
+        event
+        for event in world.events.to_pylist()
+        if event["lead_id"] == lead_id or event["visitor_id"] in devices
+    ]
     one = model.score_one(lead, events, as_of, also=["interval", "unlike"])
-    row = scored.iloc[7]
+    row = scored.set_index("lead_id").loc[lead_id]
     assert one.also == {"low": row["low"], "high": row["high"], "unlike": bool(row["unlike"])}
 
 

@@ -279,7 +279,7 @@ def demo(config: Config, out: Annotated[Path, typer.Option(help="The model direc
     best = str(frame["lead_id"].iloc[int(frame["score"].argmax())])
     why = model.explain(leads, events, world.end, lead_id=best)[0]
     print(f"\nThe best of {len(frame):,} leads that are open at the end of the data:\n\n{why.text()}\n")
-    show.tuning(tune(project, trained.bundle.backtest))
+    show.tuning(tune(project, trained.bundle.past))
     print(f"\nScores   {write_table(frame, folder / 'scores.csv')}")
     print(f"Card     {replace_file(out.with_name(f'{out.name}.card.html'), why.html().encode())}")
     print(f"Report   {_report_of(out)}\nModel    {out}")

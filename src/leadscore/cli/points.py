@@ -73,6 +73,25 @@ def points_review(config: Config, json_file: Json = None) -> None:
         show.write_json(json_file, {"rules": [own.to_dict() for own in reviewed]})
 
 
+@points.command("start")
+def points_start(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="The model directory to write.")],
+    rate: Annotated[float, typer.Option(help="The share of leads that you expect to win, such as 0.05.")],
+) -> None:
+    """Put the hand-set points to use before any outcome is known; its chances are assumed."""
+    from leadscore import bundle
+    from leadscore import config as configs
+    from leadscore.points.starting import start
+    from leadscore.policy import ledger
+
+    bundle.require_place(out)
+    folder = bundle.save(start(configs.read(config), rate), out)
+    ledger.set_aside(folder)
+    print(f"Model    {folder}\nDigest   {bundle.digest(folder)}")
+    print("Its chances are assumed, not learned: train as soon as outcomes are known.")
+
+
 def _show_learned(learned: "Learned") -> None:
     from leadscore.points.lines import to_frame
 

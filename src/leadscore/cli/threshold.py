@@ -48,7 +48,7 @@ def threshold_tune(
         found = " and ".join(chosen) or "none"
         raise UsageError(explain(f"one of {', '.join(ways)}", found, "choose one way to tune"))
     show.require_place(json_file, model)
-    result = ways[chosen[0]][1](load(model).bundle.backtest)
+    result = ways[chosen[0]][1](load(model).bundle.past)
     show.tuning(result)
     if json_file is not None:
         show.write_json(json_file, result.to_dict())
@@ -61,7 +61,7 @@ def threshold_preview(model: Model, mql: Mql, sales_ready: SalesReady = None) ->
     from leadscore.predict import load
 
     loaded = load(model)
-    result = preview(_draft(loaded.policy, mql, sales_ready), loaded.policy, loaded.bundle.backtest)
+    result = preview(_draft(loaded.policy, mql, sales_ready), loaded.policy, loaded.bundle.past)
     for change in result.changes or ("nothing changes",):
         print(f"Draft    {change}")
     rows = [

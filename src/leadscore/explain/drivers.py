@@ -35,6 +35,8 @@ class DriverPoints:
     score : array of shape (n,)
         Within 0 to 100.
     probability : array of shape (n,)
+    log_odds : array of shape (n,)
+        Of the probability.
     """
 
     base: float
@@ -43,6 +45,7 @@ class DriverPoints:
     clip: Floats
     score: Floats
     probability: Floats
+    log_odds: Floats
 
 
 def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats) -> DriverPoints:
@@ -75,6 +78,7 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
         clip=score - raw,
         score=score,
         probability=probability(log_odds),
+        log_odds=log_odds,
     )
 
 
