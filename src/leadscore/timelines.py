@@ -11,10 +11,11 @@ from leadscore.data.contract import CLOSING, Changes, Coded, Events, Finding, In
 from leadscore.data.identity import merge_duplicates
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
-from leadscore.explain.card import driver_families
-from leadscore.explain.drivers import grouped
+from leadscore.explain.card import LIMIT, driver_families
+from leadscore.explain.drivers import DriverPoints, grouped
+from leadscore.explain.ledger import Entry, Ledger, settled, told
 from leadscore.explain.timeline import Happenings, Timeline, instant, moments_of
-from leadscore.explain.wording import label, number
+from leadscore.explain.wording import label, number, sentence, value_of
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import EventFeature
 from leadscore.features.kernel import taken
@@ -23,7 +24,7 @@ from leadscore.features.prefixes import prefixes
 from leadscore.features.snapshot import NO_EVENTS, Snapshot, earliest
 from leadscore.models.calibration import log_odds_of, probability
 from leadscore.models.matrix import Floats
-from leadscore.policy.policy import STAGES, Stages, stages
+from leadscore.policy.policy import STAGES, Stages, stage_reasons, stages
 from leadscore.predict import LeadModel, Moment, moment
 
 
@@ -108,6 +109,58 @@ def timelines(
     return (_timeline(model, people, people.place(lead), None, drivers=drivers) for lead in lead_ids)
 
 
+def changed(
+    model: LeadModel,
+    leads: Any,
+    events: Any = None,
+    as_of: Moment = None,
+    *,
+    before: Moment,
+    lead_id: int | str | None = None,
+    history: Any = None,
+) -> Ledger:
+    """Say why one lead's score changed between two moments.
+
+    Parameters
+    ----------
+    model, leads, events, as_of, lead_id, history
+        As for `timeline`.
+    before : datetime, str or int
+        The earlier moment; where the lead was not there yet, when it came in.
+
+    Returns
+    -------
+    Ledger
+        Each difference in the words of the feature that moved most.
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `timeline`.
+    """
+    people = _people(model, leads, events, as_of, history)
+    place = people.place(lead_id)
+    one = _one(people, place)
+    happenings = _happenings(model, one, people.as_of)
+    start = _beginning(one, happenings, people.as_of, before, model.bundle.contract.timezone)
+    rows = _rows(model, one, np.array([start, people.as_of]))
+    split, M = model._split(rows), model._matrix(rows)
+    chance, policy = split.probability, model.policy
+    lead = people.lead_id[place]
+    lines = _lines(model)
+    names = stages(policy, chance, *model._ruled(rows)).tolist()
+    reasons = stage_reasons(policy, chance, *model._ruled(rows))
+    return settled(
+        _entries(model, split, M),
+        lead_id=lead if isinstance(lead, str) else int(lead),
+        named=(f"{instant(start):%Y-%m-%d %H:%M} UTC", f"{instant(people.as_of):%Y-%m-%d %H:%M} UTC"),
+        score=(float(split.score[0]), float(split.score[1])),
+        stage=(names[0], names[1]),
+        stage_reason=(reasons[0], reasons[1]),
+        lines=(lines, lines),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _People:
     """The tables as of a moment, and which person each lead of the table given is."""
@@ -156,23 +209,14 @@ def _people(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: A
 
 def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, drivers: bool) -> Timeline:
     bundle, lead_id = model.bundle, people.lead_id[place]
-    row = int(people.row[place])
-    _refuse_absent(people, row, lead_id)
-    one = _only(people.tables, row)
+    one = _one(people, place)
     happenings = _happenings(model, one, people.as_of)
-    start = _start(one, happenings, people.as_of)
-    if since is not None:
-        begin = moment(since, bundle.contract.timezone)
-        if begin >= people.as_of:
-            expected = "a beginning before the moment of the score"
-            raise UsageError(explain(expected, "one at or after it", "give an earlier one (--since)"))
-        start = max(start, begin)
+    start = _beginning(one, happenings, people.as_of, since, bundle.contract.timezone)
     moments, together = moments_of(happenings.since, start, people.as_of)
     rows = _rows(model, one, moments)
     log_odds = bundle.calibration.log_odds(bundle.scorer.margin(model._matrix(rows)))
     chance = probability(log_odds)
     policy = model.policy
-    starts = bundle.scale.score(log_odds_of(np.array(list(policy.lines.values()))))
     concepts, parts = _parts(model, rows) if drivers else ((), None)
     return Timeline(
         lead_id=lead_id if isinstance(lead_id, str) else int(lead_id),
@@ -183,7 +227,7 @@ def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, d
         rank=_ranks(stages(policy, chance, *model._ruled(rows))),
         stages=STAGES,
         happenings=happenings,
-        lines=dict(zip(policy.lines, starts.tolist(), strict=True)),
+        lines=_lines(model),
         chances=dict(policy.lines),
         concepts=concepts,
         parts=parts,
@@ -192,6 +236,13 @@ def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, d
         model=bundle.name,
         policy_revision=policy.revision,
     )
+
+
+def _one(people: _People, place: int) -> Tables:
+    """Give the tables of one lead, and refuse a lead that `LeadModel.score` would leave out."""
+    row = int(people.row[place])
+    _refuse_absent(people, row, people.lead_id[place])
+    return _only(people.tables, row)
 
 
 def _only(tables: Tables, row: int) -> Tables:
@@ -221,7 +272,6 @@ def _only(tables: Tables, row: int) -> Tables:
 
 
 def _refuse_absent(people: _People, row: int, lead_id: object) -> None:
-    """Refuse a lead that `LeadModel.score` would leave out."""
     tables, when = people.tables, people.as_of
     if tables.created_at is not None and tables.created_at[row] >= when:
         came = instant(int(tables.created_at[row])).strftime("%Y-%m-%d %H:%M UTC")
@@ -279,11 +329,18 @@ def _told(value: object) -> str | None:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _start(one: Tables, happenings: Happenings, as_of: int) -> int:
-    """Find the first moment at which the lead has a score: when it came in, or before its first event."""
+def _beginning(one: Tables, happenings: Happenings, as_of: int, since: Moment, timezone: str | None) -> int:
+    """Find the first moment: when the lead came in, or before its first event, but not before `since`."""
+    start = min(as_of, int(happenings.since[0]) - 1) if len(happenings) else as_of
     if one.created_at is not None:
-        return int(one.created_at[0]) + 1
-    return min(as_of, int(happenings.since[0]) - 1) if len(happenings) else as_of
+        start = int(one.created_at[0]) + 1
+    if since is None:
+        return start
+    begin = moment(since, timezone)
+    if begin >= as_of:
+        expected = "a beginning before the moment of the score"
+        raise UsageError(explain(expected, "one at or after it", "give an earlier one (--since)"))
+    return max(start, begin)
 
 
 def _rows(model: LeadModel, one: Tables, moments: Ints) -> Snapshot:
@@ -314,19 +371,56 @@ def _rows(model: LeadModel, one: Tables, moments: Ints) -> Snapshot:
 
 def _parts(model: LeadModel, rows: Snapshot) -> tuple[tuple[tuple[str, str, str], ...], Floats]:
     """Add up the drivers of each concept, as cards do."""
+    about, called = _concepts(model)
+    keys, parts = grouped(model._split(rows).points, about)
+    return tuple((concept, called[family, concept], family) for family, concept in keys), parts
+
+
+def _concepts(model: LeadModel) -> tuple[list[tuple[str, str]], dict[tuple[str, str], str]]:
+    """Give each driver's family and concept, and what those are called."""
     scorer, features = model.bundle.scorer, model.bundle.features
     declared = {feature.name: feature for feature in features}
-    about = []
-    for name, columns, family in zip(
-        scorer.drivers, scorer.driver_columns, driver_families(scorer, features), strict=True
-    ):
-        about.append((family, declared[columns[0]].concept if columns else name))
-    labels = {
-        key: label(declared[columns[0]]) if columns else key[1]
-        for key, columns in reversed([*zip(about, scorer.driver_columns, strict=True)])
-    }
-    keys, parts = grouped(model._split(rows).points, about)
-    return tuple((concept, labels[family, concept], family) for family, concept in keys), parts
+    families = driver_families(scorer, features)
+    about = [
+        (family, declared[columns[0]].concept if columns else name)
+        for name, columns, family in zip(scorer.drivers, scorer.driver_columns, families, strict=True)
+    ]
+    called: dict[tuple[str, str], str] = {}
+    for key, columns in zip(about, scorer.driver_columns, strict=True):
+        called.setdefault(key, label(declared[columns[0]]) if columns else key[1])
+    return about, called
+
+
+def _entries(model: LeadModel, split: DriverPoints, M: Floats) -> Iterator[Entry]:
+    """Give each concept's difference between two rows of one lead, in the words of what moved most."""
+    scorer, typical = model.bundle.scorer, model.bundle.typical
+    declared = {feature.name: feature for feature in model.bundle.features}
+    place = {column.name: j for j, column in enumerate(scorer.columns)}
+    about, called = _concepts(model)
+    keys, sums = grouped(split.points, about)
+    moved = np.abs(split.points[1] - split.points[0])
+    for key, before, after in zip(keys, *sums.tolist(), strict=True):
+        family, concept = key
+        loudest = max((d for d, own in enumerate(about) if own == key), key=lambda d: moved[d])
+        text = called[key]
+        if scorer.driver_columns[loudest]:
+            name = scorer.driver_columns[loudest][0]
+            column = scorer.columns[place[name]]
+            said = [
+                sentence(declared[name], value_of(float(x), column), typical.get(name))
+                for x in M[:, place[name]]
+            ]
+            text = told(said[0], said[1], before, after)
+        yield Entry(concept, called[key], family, after - before, 0, before, after, text)
+    before, after = split.clip.tolist()
+    yield Entry("scale", "End of the scale", LIMIT, after - before, 0, before, after, "The ends of the scale")
+
+
+def _lines(model: LeadModel) -> dict[str, float]:
+    """Give the score from which each stage begins."""
+    lines = model.policy.lines
+    starts = model.bundle.scale.score(log_odds_of(np.array(list(lines.values()))))
+    return dict(zip(lines, starts.tolist(), strict=True))
 
 
 def _ranks(names: Stages) -> Ints:

@@ -26,7 +26,9 @@ def timeline(
     events: Events = None,
     history: History = None,
     as_of: AsOf = None,
-    since: Annotated[str | None, typer.Option(help="Begin here.", metavar="TIME")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Begin here, and say what changed.", metavar="TIME")
+    ] = None,
     form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.text,
     out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
 ) -> None:
@@ -38,10 +40,14 @@ def timeline(
     show.require_place(out, model, leads, events, history)
     loaded = load(model)
     moment = show.moment(as_of, loaded)
-    line = timelines.timeline(loaded, leads, events, moment, lead_id=lead, history=history, since=since)
+    given = {"lead_id": lead, "history": history}
+    line = timelines.timeline(loaded, leads, events, moment, since=since, **given)
+    changed = since and timelines.changed(loaded, leads, events, moment, before=since, **given)
     text = {
-        Form.text: line.text,
-        Form.json: lambda: json.dumps(line.to_dict(), indent=2, ensure_ascii=False),
+        Form.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
+        Form.json: lambda: json.dumps(
+            line.to_dict() | ({"changed": changed.to_dict()} if changed else {}), indent=2, ensure_ascii=False
+        ),
         Form.html: line.html,
     }[form]()
     if out is None:

@@ -1,0 +1,259 @@
+"""Why a score changed: two explanations of one lead beside each other, as an exact sum of differences."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from leadscore.errors import UsageError, explain, shown
+from leadscore.explain.card import Driver, Explanation, stage_name
+from leadscore.explain.drivers import shown_integers, whole
+from leadscore.explain.wording import clean
+
+BASE: Final = "base"
+MOST_ENTRIES: Final = 8  # differences that are lines of their own
+_TYPICAL: Final = re.compile(r"; (?:a typical lead|typically)\b[^;]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one concept did to the difference of two scores.
+
+    Parameters
+    ----------
+    concept, label, family : str
+        As of a `Driver`; base for what the model gives a typical lead.
+    points : float
+        `after` less `before`.
+    shown : int
+        The points as people see them.
+    before, after : float
+        The concept's points in each of the two.
+    text : str
+        In words: what is known now, and what was known before where that differs.
+    """
+
+    concept: str
+    label: str
+    family: str
+    points: float
+    shown: int
+    before: float
+    after: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The difference of two scores of one lead: ``before + sum of entries == after``, within 1e-9.
+
+    Parameters
+    ----------
+    lead_id : int or str
+    named : (str, str)
+        What sets the two apart: their moments, models or policies, in words.
+    score : (float, float)
+    stage, stage_reason : (str, str)
+    lines : pair of mappings of str to float
+        The score from which each stage begins.
+    entries : tuple of Entry
+        By size of their points, largest first.
+    """
+
+    lead_id: int | str
+    named: tuple[str, str]
+    score: tuple[float, float]
+    stage: tuple[str, str]
+    stage_reason: tuple[str, str]
+    lines: tuple[Mapping[str, float], Mapping[str, float]]
+    entries: tuple[Entry, ...]
+
+    @property
+    def shown_score(self) -> tuple[int, int]:
+        """The scores as people see them; the entries' ``shown`` lead from one to the other."""
+        return whole(self.score[0]), whole(self.score[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as plain values for JSON, under the names of the class."""
+        return {
+            "lead_id": self.lead_id,
+            "named": list(self.named),
+            "score": list(self.score),
+            "shown_score": list(self.shown_score),
+            "stage": list(self.stage),
+            "stage_reason": list(self.stage_reason),
+            "lines": [dict(lines) for lines in self.lines],
+            "entries": [asdict(entry) for entry in self.entries],
+        }
+
+    def text(self, width: int = 80) -> str:
+        """Give the ledger as plain text, without control characters whatever the lead's fields hold.
+
+        Parameters
+        ----------
+        width : int
+            Letters a line.
+
+        Returns
+        -------
+        str
+        """
+        first, last = self.shown_score
+        lines = textwrap.wrap(f"Lead {clean(self.lead_id)}: {self.named[0]} against {self.named[1]}", width)
+        lines += ["", *_line(f"{first:d}", f"{self.named[0]} · {stage_name(self.stage[0])}", width)]
+        told = [entry for entry in self.entries if entry.shown][:MOST_ENTRIES]
+        for entry in told:
+            lines += _line(f"{entry.shown:+d}", entry.text, width)
+        rest = sum(entry.shown for entry in self.entries) - sum(entry.shown for entry in told)
+        if len(told) < len(self.entries):
+            count = len(self.entries) - len(told)
+            lines += _line(
+                f"{rest:+d}", f"everything else ({count} smaller difference{'s' * (count != 1)})", width
+            )
+        lines += ["   ---", *_line(f"{last:d}", f"{self.named[1]} · {stage_name(self.stage[1])}", width), ""]
+        for name in self.lines[1]:
+            start, end = (whole(lines[name]) if name in lines else None for lines in self.lines)
+            if start != end:
+                lines += textwrap.wrap(f"{stage_name(name)} from {end}, before from {start}.", width)
+        lines += textwrap.wrap(self.stage_reason[1], width)
+        return "\n".join(lines)
+
+
+def ledger(before: Explanation, after: Explanation, named: tuple[str, str] | None = None) -> Ledger:
+    """Say why one lead's score differs between two models, two policies or any two explanations.
+
+    Between two moments, `timelines.changed` also says what each thing was before.
+
+    Parameters
+    ----------
+    before, after : Explanation
+        Of the same lead: of two models at one moment, or of a `LeadModel` with another policy.
+    named : (str, str), optional
+        What to call the two; by default what sets them apart.
+
+    Returns
+    -------
+    Ledger
+
+    Raises
+    ------
+    UsageError
+        They are of different leads.
+    """
+    if str(before.lead_id) != str(after.lead_id):
+        found = f"{shown(before.lead_id)!r} and {shown(after.lead_id)!r}"
+        raise UsageError(explain("two explanations of one lead", found, "explain the same lead twice"))
+    then, now = _by_concept(before), _by_concept(after)
+    lift = after.base - before.base
+    entries = [_entry(then.get(key), now.get(key)) for key in dict.fromkeys([*then, *now])]
+    text = "What the model gives a typical lead"
+    entries.append(Entry(BASE, "Typical lead", BASE, lift, 0, before.base, after.base, text))
+    return settled(
+        entries,
+        lead_id=after.lead_id,
+        named=named or _named(before, after),
+        score=(before.score, after.score),
+        stage=(before.stage, after.stage),
+        stage_reason=(before.stage_reason, after.stage_reason),
+        lines=(before.lines, after.lines),
+    )
+
+
+def settled(
+    entries: Iterable[Entry],
+    *,
+    lead_id: int | str,
+    named: tuple[str, str],
+    score: tuple[float, float],
+    stage: tuple[str, str],
+    stage_reason: tuple[str, str],
+    lines: tuple[Mapping[str, float], Mapping[str, float]],
+) -> Ledger:
+    """Put entries in order and give them integers that add up.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        Whose points add up to the difference of the scores; those of no points are left out.
+    lead_id, named, score, stage, stage_reason, lines
+        As in `Ledger`.
+    """
+    made = sorted((entry for entry in entries if entry.points), key=lambda entry: -abs(entry.points))
+    total = whole(score[1]) - whole(score[0])
+    integers = shown_integers([[entry.points for entry in made]], [total])[0].tolist() if made else []
+    told = tuple(replace(entry, shown=shown) for entry, shown in zip(made, integers, strict=True))
+    return Ledger(lead_id, named, score, stage, stage_reason, lines, told)
+
+
+def told(then: str, now: str, before: float, after: float) -> str:
+    """Say in words what is known now, and what was known before; of what stayed, how it counts.
+
+    Parameters
+    ----------
+    then, now : str
+        Sentences of one feature, as `wording.sentence` gives them.
+    before, after : float
+        Points.
+
+    Examples
+    --------
+    >>> told("1 webinar so far; a typical lead has 0", "2 webinars so far; a typical lead has 0", 2.0, 3.0)
+    '2 webinars so far; before: 1 webinar so far'
+    >>> told("Industry: Energy", "Industry: Energy", 1.2, 2.1)
+    'Industry: Energy (+1 before, +2 now)'
+    """
+    then, now = (_TYPICAL.sub("", each) for each in (then, now))
+    if then != now:
+        return f"{now}; before: {then[:1].lower() + then[1:] if then[1:2].islower() else then}"
+    return f"{now} ({_signed(before)} before, {_signed(after)} now)"
+
+
+def _by_concept(why: Explanation) -> dict[tuple[str, str], Driver]:
+    return {(driver.family, driver.concept): driver for driver in why.drivers}
+
+
+def _entry(old: Driver | None, new: Driver | None) -> Entry:
+    driver = new or old
+    assert driver is not None  # noqa: S101  # one of the two has the concept
+    before, after = (0.0 if each is None else each.points for each in (old, new))
+    return Entry(
+        concept=driver.concept,
+        label=driver.label,
+        family=driver.family,
+        points=after - before,
+        shown=0,
+        before=before,
+        after=after,
+        text=told(driver.text, driver.text, before, after),
+    )
+
+
+def _signed(points: float) -> str:
+    rounded = whole(points)
+    return f"{rounded:+d}" if rounded else "0"
+
+
+def _named(before: Explanation, after: Explanation) -> tuple[str, str]:
+    """Say what sets two explanations apart."""
+    parts: list[tuple[str, str]] = []
+    if before.as_of != after.as_of:
+        parts.append((_moment(before.as_of), _moment(after.as_of)))
+    if before.model != after.model:
+        parts.append((f"model {clean(before.model)}", f"model {clean(after.model)}"))
+    if before.policy_revision != after.policy_revision:
+        parts.append(
+            (f"policy revision {before.policy_revision}", f"policy revision {after.policy_revision}")
+        )
+    parts = parts or [("before", "now")]
+    return ", ".join(first for first, _ in parts), ", ".join(last for _, last in parts)
+
+
+def _moment(moment: datetime | None) -> str:
+    return "without a clock" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _line(number: str, said: str, width: int) -> list[str]:
+    first, *more = textwrap.wrap(said, max(20, width - 8)) or [""]
+    return [f"{number:>6}  {first}", *(f"{'':8}{line}" for line in more)]
