@@ -40,9 +40,10 @@ def timeline(
     show.require_place(out, model, leads, events, history)
     loaded = load(model)
     moment = show.moment(as_of, loaded)
-    given = {"lead_id": lead, "history": history}
-    line = timelines.timeline(loaded, leads, events, moment, since=since, **given)
-    changed = since and timelines.changed(loaded, leads, events, moment, before=since, **given)
+    line = timelines.timeline(loaded, leads, events, moment, lead_id=lead, history=history, since=since)
+    changed = since and timelines.changed(
+        loaded, leads, events, moment, before=since, lead_id=lead, history=history
+    )
     text = {
         Form.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
         Form.json: lambda: json.dumps(

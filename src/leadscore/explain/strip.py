@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 8  # steps that are lines of their own; those between them are taken together
 _MOVED: Final = 2  # concepts that a line names
+_TYPES: Final = 4  # types of events that a line counts
+_DAY: Final = 86_400_000_000  # microseconds
 _HERE: Final = Path(__file__).parent
 _CHANGE: Final = "change"
 
@@ -243,14 +246,14 @@ def happening(one: "Happening") -> str:
 
 def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
     if not step.count:
-        said = f"{_capital(days(step.days))} {'passes' if days(step.days) == '1 day' else 'pass'}"
+        passed = days(step.days)
+        said = f"{_capital(passed)} {'passes' if passed.startswith(('1 ', 'less')) else 'pass'}"
+    elif step.days * _DAY >= 2:  # microseconds
+        said = f"{step.count:,} events: {_listed(_counted(timeline, step))}"
     else:
         named = list(dict.fromkeys(map(happening, step.happened)))
         more = step.count - len(step.happened)
-        named += [f"{more:,} more"] * (more > 0)
-        said = _capital(", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1])
-        if step.days > 1e-6:
-            said = f"{step.count:,} events: {said[:1].lower()}{said[1:]}"
+        said = _capital(_listed([*named, *([f"{more:,} more"] * (more > 0))]))
     moves = [move for move in timeline.moves(step, _MOVED) if abs(move.points) >= 0.5]
     return Row(
         start=step.start,
@@ -262,6 +265,18 @@ def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
         moved=", ".join(f"{move.label} {_signed(move.points)}" for move in moves),
         reached=reached,
     )
+
+
+def _counted(timeline: "Timeline", step: "Step") -> list[str]:
+    """Say how many of each type of event are taken together in a step, the most frequent first."""
+    what = Counter(map(str, timeline.happened(step)))
+    told = [_noun(EventFeature("count", name)).times(count) for name, count in what.most_common(_TYPES)]
+    rest = step.count - sum(count for _, count in what.most_common(_TYPES))
+    return [*told, *([f"{rest:,} more"] * (rest > 0))]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " and " * (len(words) > 1) + words[-1]
 
 
 def _between(timeline: "Timeline", first: int, end: int) -> Row:

@@ -20,7 +20,7 @@ EVENT: Final = "event"
 CHANGE: Final = "change"
 TIME: Final = "time"
 MOST_STEPS: Final = 1_000  # steps told apart; more events than that are taken together
-MOST_NAMED: Final = 3  # happenings of a step that are named
+MOST_NAMED: Final = 10  # happenings of a step that are named
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
@@ -299,6 +299,17 @@ class Timeline:
         order = np.argsort(-np.abs(moved), kind="stable")[:most].tolist()
         named = ((self.concepts[j], float(moved[j])) for j in order if moved[j])
         return tuple(Move(concept, called, family, points) for (concept, called, family), points in named)
+
+    def happened(self, step: Step) -> NDArray[Any]:
+        """Give what each happening of a step was: the types of events, and fields that changed.
+
+        Parameters
+        ----------
+        step : Step
+            Of this timeline.
+        """
+        found: NDArray[Any] = self.happenings.what[self._first[step.place] : self._first[step.place + 1]]
+        return found
 
     @cached_property
     def triggers(self) -> tuple[Trigger, ...]:
