@@ -47,7 +47,7 @@ def timeline(
     text = {
         Form.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
         Form.json: lambda: json.dumps(
-            line.to_dict() | ({"changed": changed.to_dict()} if changed else {}), indent=2, ensure_ascii=False
+            line.to_dict() | ({"changed": changed.to_dict()} if changed else {}), indent=2
         ),
         Form.html: line.html,
     }[form]()

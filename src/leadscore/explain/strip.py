@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 8  # steps that are lines of their own; those between them are taken together
 _MOVED: Final = 2  # concepts that a line names
+_LONGEST: Final = 500  # letters of a note
 _TYPES: Final = 4  # types of events that a line counts
 _DAY: Final = 86_400_000_000  # microseconds
 _HERE: Final = Path(__file__).parent
@@ -135,7 +136,7 @@ def text(timeline: "Timeline", width: int = 80) -> str:
     if timeline.shown_cut:
         lines += _line(f"{timeline.shown_cut:+d}", "the ends of the scale, 0 and 100", width)
     lines += ["   ---", *_line(f"{last:d}", f"score at {timeline.as_of:%Y-%m-%d %H:%M} UTC", width), ""]
-    for note in (*timeline.notes, _made(timeline)):
+    for note in _notes(timeline):
         lines += textwrap.wrap(note, width)
     return "\n".join(lines)
 
@@ -208,7 +209,7 @@ def view(timeline: "Timeline") -> dict[str, Any]:
         "start": f"{timeline.start:%Y-%m-%d}",
         "as_of": f"{timeline.as_of:%Y-%m-%d %H:%M} UTC",
         "end": f"{timeline.as_of:%Y-%m-%d}",
-        "notes": [*timeline.notes, _made(timeline)],
+        "notes": _notes(timeline),
     }
 
 
@@ -262,7 +263,7 @@ def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
         shown=step.shown,
         score=step.after,
         text=said,
-        moved=", ".join(f"{move.label} {_signed(move.points)}" for move in moves),
+        moved=", ".join(f"{clean(move.label)} {_signed(move.points)}" for move in moves),
         reached=reached,
     )
 
@@ -342,11 +343,10 @@ def _stages(timeline: "Timeline") -> list[str]:
     return said
 
 
-def _made(timeline: "Timeline") -> str:
-    return (
-        f"Times are UTC. Scored by {clean(timeline.model)}, policy revision {timeline.policy_revision}. "
-        "A step is what the score did then; that does not prove a cause."
-    )
+def _notes(timeline: "Timeline") -> list[str]:
+    made = f"Scored by {clean(timeline.model)}, policy revision {timeline.policy_revision}"
+    told = f"Times are UTC. {made}. A step is what the score did then; that does not prove a cause."
+    return [*(clean(note, _LONGEST) for note in timeline.notes), told]
 
 
 def _line(number: str, said: str, width: int) -> list[str]:

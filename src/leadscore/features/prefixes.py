@@ -204,6 +204,9 @@ def _decayed(own: _Cells, log: _Log) -> Ints:
     if (worth := _worth(own, log)) is not None:
         valued = worth[rows] != 0
         rows, column = rows[valued], column[valued]
+    found = np.zeros((len(moments), term.width), np.int64)
+    if not len(rows):
+        return found.T
     order = np.argsort(column, kind="stable")
     rows, column = rows[order], column[order]
     at, since = log.at[rows], log.since[rows]
@@ -213,8 +216,7 @@ def _decayed(own: _Cells, log: _Log) -> Ints:
         (moments - moments[0]).astype(np.float64)[:, None],
         (at - moments[0]).astype(np.float64),
     )
-    found = np.zeros((len(moments), term.width), np.int64)
-    step = max(1, _PAIRS // max(1, len(rows)))
+    step = max(1, _PAIRS // len(rows))
     for block in (slice(start, start + step) for start in range(0, len(moments), step)):
         start, end = moments[block][[0, -1]].tolist()
         seen = np.flatnonzero((since <= end) & (at >= start - gone))
