@@ -284,7 +284,7 @@ def test_predictions_hold_every_tested_row_of_the_counted_periods_once(told):
 # ---- no peeking -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", WORLDS[-2:])
+@pytest.mark.parametrize("seed", WORLDS[-1:])
 def test_what_is_known_after_an_origin_changes_nothing_of_it(seed):
     rows, when, known, origins, before = rolled_over(seed)
     rng = np.random.default_rng(seed)
@@ -331,7 +331,7 @@ def test_an_outcome_does_not_count_before_it_is_known_though_its_row_is_earlier(
 # ---- the one-standard-error rule --------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), families=st.integers(2, 4), size=st.integers(1, 30))
 def test_adaptive_takes_the_simplest_within_one_clustered_standard_error(seed, families, size):
     rng = np.random.default_rng(seed)
@@ -405,7 +405,7 @@ def test_after_the_relation_has_flipped_a_shorter_history_is_soon_picked(seed):
 
 
 def test_in_a_stationary_world_choosing_costs_next_to_nothing():
-    gains = [gained(*world(seed, lambda t, x: x - 1)[1:]) for seed in range(8)]
+    gains = [gained(*world(seed, lambda t, x: x - 1)[1:]) for seed in range(5)]
     assert np.mean(gains) > -0.0025  # of about 0.5
     assert min(gains) > -0.01
 
@@ -433,7 +433,7 @@ def test_a_calendar_column_that_helps_by_more_than_an_error_is_kept(seed):
 def test_a_calendar_column_that_says_nothing_is_left_out():
     season = np.sin(np.arange(2400) / 60)
     left_out = [
-        world(seed, lambda t, x: x, columns={"season": season})[0]["without"].mean() for seed in range(6)
+        world(seed, lambda t, x: x, columns={"season": season})[0]["without"].mean() for seed in range(3)
     ]
     assert np.mean(left_out) > 0.9
 
@@ -453,7 +453,7 @@ def test_a_rate_that_doubles_is_followed_by_the_level():
 
 
 def test_in_a_stationary_world_the_level_is_hardly_ever_harmful():
-    gains = [gained(*world(seed, lambda t, x: x - 2, histories=(1.0,))[1:]) for seed in range(20)]
+    gains = [gained(*world(seed, lambda t, x: x - 2, histories=(1.0,))[1:]) for seed in range(10)]
     assert np.mean(gains) > -0.0005  # of about 0.4
     assert min(gains) > -0.005
 
