@@ -171,7 +171,7 @@ def _known_outcome(project: Project, tables: Tables) -> tuple[NDArray[Any], NDAr
         return tables.target, ~np.isnan(tables.target)
     outcomes = tables.outcomes
     if outcomes is None or tables.created_at is None or tables.end is None or project.horizon is None:
-        do = "name a target under leads, or an outcomes table with created_at"
+        do = "name a target under leads, or outcomes with created_at; or use the points alone: points start"
         raise DataError(explain("outcomes to learn from", "none", do))
     y = np.zeros(len(tables.lead_id))
     closed = np.zeros(len(y), dtype=bool)

@@ -97,12 +97,11 @@ def calendar_columns(prepared: Prepared) -> tuple[str, ...]:
 def weigh(prepared: Prepared, comparison: Comparison, *, progress: Progress = silent) -> Evidence:
     """Put together what stands beside a comparison: the capacity, the chances, what a split flatters."""
     project, data = prepared.project, prepared.data
-    weeks = None if data.as_of is None else (data.as_of - data.as_of.min()) // (7 * DAY)
     target = project.target
     return evidence(
         comparison,
         group=data.group,
-        period=weeks,
+        period=_periods(prepared, comparison),
         capacity=target.capacity,
         share=None if target.capacity is not None else target.share,
         value=target.value,
@@ -126,6 +125,19 @@ def _slices(prepared: Prepared) -> dict[str, NDArray[np.bool_]]:
         tested = np.concatenate([fold.test for fold in folds(prepared)])
         found |= {name: rows for name, rows in levels.items() if rows[tested].any()}
     return found
+
+
+def _periods(prepared: Prepared, comparison: Comparison) -> NDArray[np.int64] | None:
+    """Say when a capacity is there anew: each week, or where there is no clock in each period."""
+    data, seen = prepared.data, comparison.predictions
+    if data.as_of is not None:
+        week: NDArray[np.int64] = (data.as_of - data.as_of.min()) // (7 * DAY)
+        return week
+    if prepared.project.target.capacity is not None or not is_forward(prepared.project, data):
+        return None
+    period = np.zeros(len(data), np.int64)
+    period[seen["row"]] = np.unique(seen["fold"], return_inverse=True)[1]
+    return period
 
 
 def _optimism(prepared: Prepared, comparison: Comparison, progress: Progress) -> Optimism | None:

@@ -5,7 +5,7 @@ import numpy as np
 from leadscore.bundle import Bundle
 from leadscore.checking import DAY, read
 from leadscore.data.tables import Tables
-from leadscore.errors import DataError, explain
+from leadscore.errors import DataError, UsageError, explain
 from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
@@ -45,6 +45,9 @@ def start(project: Project, rate: float) -> Bundle:
     DataError
         A table breaks the contract, or holds no lead.
     """
+    if not 0 < rate < 1:
+        expected = "an expected share of wins between 0 and 1"
+        raise UsageError(explain(expected, f"{rate:g}", "write 5 % as 0.05"))
     tables = read(project)
     features = declare(
         tables,
