@@ -226,10 +226,10 @@ def _warm_up(
     """Make periods as long as those that count, and before them."""
     early = np.sort(when[when < cuts[0]])
     length = max(1, (len(when) - len(early)) // periods)
-    first = max(1, len(early) - length * wanted)
-    if not wanted or not len(early):
+    many = min(wanted, (len(early) - 1) // length)  # some rows are left to train the first
+    if many < 1:
         return ()
-    starts = np.append(_cuts(early, first, max(1, (len(early) - first) // length)), cuts[0])
+    starts = np.append(_cuts(early, len(early) - length * many, many), cuts[0])
     made = (_forward_fold(when, known, code, starts, k) for k in range(len(starts) - 1))
     usable = [fold for fold in made if _lacking([fold], outcome) is None]
     return tuple(
