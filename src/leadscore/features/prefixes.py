@@ -1,36 +1,31 @@
 """One lead's event features at many moments: what each event adds, and when, instead of every pair of both.
 
-The cells are those of the kernel. Where an event brings the same whole number at any age, it is added once at
-the moment from which it counts in a bucket and taken away at the moment from which it counts in the next;
-running sums then give every moment. Only what decays is computed for each pair of an event and a moment,
-since each such weight is rounded.
+The numbers are those of the kernel. Where an event brings the same whole number at any age, it is added once
+at the moment from which it counts and taken away at the one from which its window has passed; a running sum
+then gives every moment. Only what decays is computed for each pair of an event and a moment, since each such
+weight is rounded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.data.contract import Events, Floats, Ints
-from leadscore.features.kernel import (
-    _LIFTS,
-    _NO_NUMBER,
-    LARGEST_VALUE,
-    _atoms_of,
-    _Cells,
-    _Layout,
-    _layout,
-    _Part,
-    compared,
-)
-from leadscore.features.plan import DAY, VALUE, WEIGHT, Plan
+from leadscore.features.kernel import _LIFTS, LARGEST_VALUE, _atoms_of, _Part, compared
+from leadscore.features.plan import DAY, VALUE, WEIGHT, Plan, Term
 
 _PAIRS = 2**16  # events x moments looked at at a time: they stay next to the processor
-_BLOCK = 2**8  # moments read off at a time
 _NEVER = np.iinfo(np.int64).max
 # Half-lives after which the largest that an event can bring is less than half a unit.
 _GONE: Mapping[str, int] = {"weights": 34, "values": 58}
+# The least age is that of the latest time, and what stands for none.
+_EXTREME: Mapping[str, tuple[np.ufunc, int]] = {
+    "latest": (np.maximum, np.iinfo(np.int64).min),
+    "earliest": (np.minimum, _NEVER),
+}
+_PER_ONE: Mapping[str, float] = {"values": VALUE, "weights": WEIGHT, "latest": DAY, "earliest": DAY}
 
 
 def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
@@ -61,7 +56,13 @@ def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
     """
     order = np.argsort(moments, kind="stable")
     log = _Log(plan, events, moments[order])
-    found = compared(plan, _read_off(_layout(plan), _filled(log)).T)[:-1]
+    found = np.zeros((len(moments), plan.columns), order="F")
+    for term in plan.terms:
+        if log.value is None and term.measure.has == "value":
+            continue
+        fill = _extremes if term.measure.name in _EXTREME else _decayed if term.half_life else _counted
+        fill(term, log, found)
+    found = compared(plan, found)
     if (order[1:] < order[:-1]).any():
         found[order] = found.copy()
     return found
@@ -101,12 +102,6 @@ class _Log:
         found: Ints = self.moments.searchsorted(bounds)
         return found
 
-    def columns(self, own: _Cells) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Give the events that matter to some cells, and the column of each."""
-        column = own.term.column.take(self.atom)
-        rows = np.flatnonzero(column >= 0)
-        return rows, column[rows]
-
 
 def _numbered(codes: NDArray[np.int32], words: tuple[str, ...]) -> NDArray[np.int32]:
     """Give equal contents one number."""
@@ -114,57 +109,71 @@ def _numbered(codes: NDArray[np.int32], words: tuple[str, ...]) -> NDArray[np.in
     return np.array([*(number.setdefault(word, len(number)) for word in words), -1], np.int32)[codes]
 
 
-def _filled(log: _Log) -> Ints:
-    """Give what the events add up to: the kernel's cells (rows) at each moment (column), and once more."""
-    layout = _layout(log.plan)
-    cells = np.zeros((layout.width, len(log.moments) + 1), np.int64)
-    members = [own for group in layout.groups for own in group.members]
-    members = [own for own in members if own.term.measure.has != "value" or log.value is not None]
-    for own in members:
-        measure = own.term.measure
-        if measure.name in _STEADY and not own.term.half_life:
-            rows, column = log.columns(own)
-            lift = _LIFTS[measure.name](log.part, 0.0)
-            _add(cells, own, column, log.bounds[:, rows], lift if isinstance(lift, int) else lift[rows])
-    for own in layout.things:
-        rows, column, until = _things(own, log)
-        _add(cells, own, column, log.places(until)[:, rows], 1)
-    np.cumsum(cells, axis=1, out=cells)
-    for own in members:
-        if own.term.measure.name in _EXTREME:
-            cells[own.first, :-1] = _extreme(own, log)
-        elif own.term.half_life:
-            cells[own.first, :-1] = _decayed(own, log)
-    return cells
+def _targets(term: Term) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
+    """Give each column of the result that a term fills, its bucket and the term's columns that it adds up."""
+    starts = np.arange(len(term.targets)) if term.starts is None else term.starts
+    for target, places in zip(term.targets.tolist(), np.split(term.take, starts[1:]), strict=True):
+        columns, buckets = np.divmod(places, term.buckets)
+        yield target, int(buckets[0]), columns
 
 
-_STEADY = ("events", "values", "valued")
+class _Rows:
+    """The events of each set of a term's columns, looked up once."""
+
+    def __init__(self, term: Term, log: _Log) -> None:
+        self.column = term.column.take(log.atom)
+        self.width = term.width
+        self.known: dict[bytes, NDArray[np.intp]] = {}
+
+    def of(self, columns: NDArray[np.intp]) -> NDArray[np.intp]:
+        key = columns.tobytes()
+        if key not in self.known:
+            inside = np.zeros(self.width + 1, np.bool_)  # what does not matter is at the last
+            inside[columns] = True
+            self.known[key] = np.flatnonzero(inside[self.column])
+        return self.known[key]
 
 
-def _add(cells: Ints, own: _Cells, column: NDArray[np.intp], bounds: Ints, lift: Ints | int) -> None:
-    """Let each event count in each bucket from where it enters it to where it enters the next."""
-    flat, buckets = cells.reshape(-1), own.term.buckets
-    line = own.first.take(column) * cells.shape[1]
-    steps = bounds if buckets > 1 else bounds[[0, -1]]
-    for bucket in range(buckets):
-        np.add.at(flat, line + steps[bucket], lift)
-        np.subtract.at(flat, line + steps[bucket + 1], lift)
-        line += cells.shape[1]
+def _counted(term: Term, log: _Log, found: Floats) -> None:
+    """Let each event count from the moment at which it is known until its window has passed."""
+    rows, bounds = _Rows(term, log), log.bounds
+    if term.measure.distinct:
+        rows.column, until = _things(term, log)
+        bounds = log.places(until)
+    lift = 1 if term.measure.distinct else _LIFTS[term.measure.name](log.part, 0.0)
+    size = len(log.moments) + 1
+    added = np.empty((len(term.targets), size), np.int64)
+    targets = []
+    for line, (target, bucket, columns) in enumerate(_targets(term)):
+        some = rows.of(columns)
+        last = bounds[-1 if bucket == term.buckets - 1 else bucket + 1]
+        targets.append(target)
+        if isinstance(lift, int):
+            np.subtract(
+                np.bincount(bounds[0][some], minlength=size),
+                np.bincount(last[some], minlength=size),
+                out=added[line],
+            )
+        else:
+            added[line] = 0
+            np.add.at(added[line], bounds[0][some], lift[some])
+            np.subtract.at(added[line], last[some], lift[some])
+    np.cumsum(added, axis=1, out=added)
+    found.T[targets] = added[:, :-1] / _PER_ONE.get(term.measure.name, 1.0)
 
 
-def _things(own: _Cells, log: _Log) -> tuple[NDArray[np.intp], NDArray[np.intp], Ints]:
-    """Give the events that name a thing, their columns, and until when each is the youngest of it."""
-    rows, column = log.columns(own)
-    until = np.full(len(log), _NEVER)
-    if own.term.measure.has:
-        if log.content is None:
-            return rows[:0], column[:0], until
-        named = np.flatnonzero(log.content[rows] >= 0)
-        rows, column = rows[named], column[named]
-        thing = log.content[rows].astype(np.int64)
+def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
+    """Give each event's column, -1 where it names no thing, and until when it is the youngest of it."""
+    column, until = term.column.take(log.atom), np.full(len(log), _NEVER)
+    if term.measure.has:
+        thing = np.full(len(log), -1, np.int64) if log.content is None else log.content.astype(np.int64)
+        column = np.where(thing < 0, -1, column)
     else:
-        thing = log.at[rows] // DAY
-    key = np.unique(thing, return_inverse=True)[1] * own.term.width + column
+        thing = log.at // DAY
+    rows = np.flatnonzero(column >= 0)
+    if not len(rows):
+        return column, until
+    key = np.unique(thing[rows], return_inverse=True)[1] * term.width + column[rows]
     order = np.argsort(key, kind="stable")  # within a thing by time
     since, key = log.since[rows[order]], key[order]
     # Of the younger events of the same thing the first to be known takes an event's place. Keys that descend
@@ -173,50 +182,43 @@ def _things(own: _Cells, log: _Log) -> tuple[NDArray[np.intp], NDArray[np.intp],
     rank = np.empty_like(by_since)
     rank[by_since] = np.arange(len(rank))
     least = np.minimum.accumulate((key * len(key) + rank)[::-1])[::-1]
-    last = np.append(np.diff(key) != 0, True)[: len(key)]
-    taken = since[by_since[np.append(least[1:], 0)[: len(key)] % max(1, len(key))]]
-    until[rows[order]] = np.where(last, _NEVER, taken)
-    return rows, column, until
+    again = np.flatnonzero(key[1:] == key[:-1])
+    until[rows[order[again]]] = since[by_since[least[again + 1] % len(key)]]
+    return column, until
 
 
-def _extreme(own: _Cells, log: _Log) -> Ints:
-    """Give the least or greatest age of the events of each column."""
-    merge, none = _EXTREME[own.term.measure.name]
-    rows, column = log.columns(own)
-    at = np.full((own.term.width, len(log.moments)), none, np.int64)
-    merge.at(at, (column, log.bounds[0, rows]), log.at[rows])
-    merge.accumulate(at, axis=1, out=at)
-    age: Ints = np.where(at == none, own.empty, log.moments - np.where(at == none, 0, at))
-    return age
+def _extremes(term: Term, log: _Log, found: Floats) -> None:
+    """Give the least or greatest age of events."""
+    merge, none = _EXTREME[term.measure.name]
+    rows, size = _Rows(term, log), len(log.moments)
+    for target, _, columns in _targets(term):
+        some = rows.of(columns)
+        at = np.full(size + 1, none, np.int64)
+        merge.at(at, log.bounds[0][some], log.at[some])
+        at = merge.accumulate(at)[:size]
+        seen = at != none
+        found[:, target] = np.nan
+        found[seen, target] = (log.moments[seen] - at[seen]) / DAY
 
 
-# The least age is the latest time, and what stands for none.
-_EXTREME: Mapping[str, tuple[np.ufunc, int]] = {
-    "latest": (np.maximum, np.iinfo(np.int64).min),
-    "earliest": (np.minimum, np.iinfo(np.int64).max),
-}
-
-
-def _decayed(own: _Cells, log: _Log) -> Ints:
-    """Add up what events of each column bring after some half-lives, rounded one by one as in the kernel."""
-    term, moments, half_life = own.term, log.moments, own.term.half_life
-    rows, column = log.columns(own)
-    if (worth := _worth(own, log)) is not None:
-        valued = worth[rows] != 0
-        rows, column = rows[valued], column[valued]
-    found = np.zeros((len(moments), term.width), np.int64)
-    if not len(rows):
-        return found.T
-    order = np.argsort(column, kind="stable")
-    rows, column = rows[order], column[order]
-    at, since = log.at[rows], log.since[rows]
+def _decayed(term: Term, log: _Log, found: Floats) -> None:
+    """Add up what events bring after some half-lives, rounded one by one as in the kernel."""
+    moments, half_life = log.moments, term.half_life
+    column = term.column.take(log.atom)
+    worth = None
+    if term.measure.has == "value" and log.value is not None:
+        worth = np.minimum(np.maximum(log.value, -LARGEST_VALUE), LARGEST_VALUE)
+        column = np.where(np.isnan(worth), -1, column)
+    rows = np.flatnonzero(column >= 0)
+    rows = rows[np.argsort(column[rows], kind="stable")]
+    column, at, since = column[rows], log.at[rows], log.since[rows]
+    worth = None if worth is None else worth[rows]
     gone = round(_GONE[term.measure.name] * half_life * DAY)
+    sums = np.zeros((len(moments), term.width), np.int64)
     # Time from the first moment on: exact as a float, and so is every age.
-    moment, happened = (
-        (moments - moments[0]).astype(np.float64)[:, None],
-        (at - moments[0]).astype(np.float64),
-    )
-    step = max(1, _PAIRS // len(rows))
+    first = moments.min(initial=_NEVER)
+    moment, happened = (moments - first).astype(np.float64)[:, None], (at - first).astype(np.float64)
+    step = max(1, _PAIRS // max(1, len(rows)))
     for block in (slice(start, start + step) for start in range(0, len(moments), step)):
         start, end = moments[block][[0, -1]].tolist()
         seen = np.flatnonzero((since <= end) & (at >= start - gone))
@@ -226,42 +228,15 @@ def _decayed(own: _Cells, log: _Log) -> Ints:
         brought *= -1.0 / (half_life * DAY)
         np.exp2(brought, out=brought)
         if worth is not None:
-            brought *= worth[rows[seen]]
+            brought *= worth[seen]
         brought *= WEIGHT if worth is None else VALUE
         np.rint(brought, out=brought)
         late = np.flatnonzero(since[seen] > start)
         brought[:, late] *= since[seen[late]] <= moments[block, None]
-        first = np.flatnonzero(np.append(True, column[seen][1:] != column[seen][:-1]))
+        own = column[seen]
+        edges = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+        # Whole weights are exact as floats; values may be larger.
         units = brought if worth is None else brought.astype(np.int64)
-        found[block, column[seen[first]]] = np.add.reduceat(units, first, axis=1)
-    return found.T
-
-
-def _worth(own: _Cells, log: _Log) -> Floats | None:
-    """Give each event's value within the kernel's limits; None where cells are not about values."""
-    if own.term.measure.has != "value" or log.value is None:
-        return None
-    values = np.minimum(np.maximum(log.value, -LARGEST_VALUE), LARGEST_VALUE)
-    return np.where(np.isnan(values), 0.0, values)
-
-
-def _read_off(layout: _Layout, cells: Ints) -> Floats:
-    """Read the numbers wanted off the cells, which are used up; the kernel does so with a moment a row."""
-    found = np.empty((len(layout.order), cells.shape[1]))
-    target = np.argsort(layout.order)  # where each number read goes
-    for start in range(0, cells.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        own = np.ascontiguousarray(cells[:, block])
-        for merge, younger, older in layout.running:
-            merge(own[older], own[younger], out=own[older])
-        first = 0
-        for read in layout.reads:
-            numbers = own.take(read.take, axis=0)
-            if read.starts is not None:
-                numbers = read.merge.reduceat(numbers, read.starts, axis=0)
-            some = slice(first, first := first + len(numbers))
-            found[target[some], block] = numbers / layout.per_one[some, None]
-            for place in np.flatnonzero(layout.empty[some] != _NO_NUMBER).tolist():
-                absent = numbers[place] == layout.empty[some][place]
-                found[target[some][place], block][absent] = np.nan
-    return found
+        sums[block, own[edges]] = np.add.reduceat(units, edges, axis=1)
+    for target, _, columns in _targets(term):
+        found[:, target] = sums[:, columns].sum(axis=1) / _PER_ONE[term.measure.name]
