@@ -109,6 +109,28 @@ def test_groups_are_sums_over_their_columns(keys, seed):
         assert column == pytest.approx(points[:, [key == name for key in keys]].sum(axis=1))
 
 
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("n", [0, 1, 2, 64, 65, 3000])
+def test_groups_are_added_column_after_column_whatever_the_rows(n, layout):
+    """To the last bit, the sign of zero included: one lead's families are those of the batch."""
+    rng = np.random.default_rng(n)
+    points = rng.normal(size=(n, 162)) * 10.0 ** rng.integers(-12, 12, (n, 162))
+    points[rng.random(points.shape) < 0.1] = -0.0
+    keys = rng.choice(["fit", "engagement", "operations", "limit"], 162).tolist()
+    names, sums = grouped(layout(points), keys)
+    for name, column in zip(names, sums.T, strict=True):
+        expected = [0.0] * n
+        for j in (j for j, key in enumerate(keys) if key == name):
+            expected = [total + value for total, value in zip(expected, points[:, j].tolist(), strict=True)]
+        assert np.array(expected).tobytes() == column.tobytes()
+
+
+def test_no_drivers_are_no_groups():
+    names, sums = grouped(np.empty((3, 0)), [])
+    assert names == ()
+    assert sums.shape == (3, 0)
+
+
 def test_families_without_drivers_are_zero():
     assert family_sums(np.ones((2, 1)), ["fit"])["operations"].tolist() == [0.0, 0.0]
 

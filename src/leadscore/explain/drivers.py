@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -101,11 +102,27 @@ def grouped(points: Floats, keys: Sequence[Key]) -> tuple[tuple[Key, ...], Float
     >>> grouped(np.array([[1.0, 2.0, 4.0]]), ["fit", "engagement", "fit"])
     (('fit', 'engagement'), array([[5., 2.]]))
     """
+    names, place = _places(tuple(keys))
+    n, groups = len(points), len(names)
+    sums: Floats
+    if n <= _FEW:  # bincount adds in the order of the columns too, and asks NumPy only once
+        cells = place + groups * np.arange(n)[:, None]
+        sums = np.bincount(cells.ravel(), points.ravel(), n * groups).reshape(n, groups)
+        return names, sums
+    sums = np.zeros((n, groups))
+    for j, group in enumerate(place.tolist()):
+        sums[:, group] += points[:, j]
+    return names, sums
+
+
+_FEW = 64  # rows
+
+
+@lru_cache(maxsize=64)
+def _places(keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], NDArray[np.intp]]:
+    """Give each key once, and the place of each of them among these."""
     place = {key: j for j, key in enumerate(dict.fromkeys(keys))}
-    sums = np.zeros((len(points), len(place)))
-    for j, key in enumerate(keys):
-        sums[:, place[key]] += points[:, j]
-    return tuple(place), sums
+    return tuple(place), np.array([place[key] for key in keys], np.intp)
 
 
 def family_sums(points: Floats, families: Sequence[str]) -> dict[str, Floats]:
