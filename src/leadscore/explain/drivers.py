@@ -104,14 +104,13 @@ def grouped(points: Floats, keys: Sequence[Key]) -> tuple[tuple[Key, ...], Float
     """
     names, place = _places(tuple(keys))
     n, groups = len(points), len(names)
-    sums: Floats
+    sums = np.zeros((n, groups))
     if n <= _FEW:  # bincount adds in the order of the columns too, and asks NumPy only once
         cells = place + groups * np.arange(n)[:, None]
-        sums = np.bincount(cells.ravel(), points.ravel(), n * groups).reshape(n, groups)
-        return names, sums
-    sums = np.zeros((n, groups))
-    for j, group in enumerate(place.tolist()):
-        sums[:, group] += points[:, j]
+        sums += np.bincount(cells.ravel(), points.ravel(), sums.size).reshape(sums.shape)
+    else:
+        for j, group in enumerate(place.tolist()):
+            sums[:, group] += points[:, j]
     return names, sums
 
 
