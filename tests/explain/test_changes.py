@@ -1,6 +1,7 @@
 """The nearest changes against what must hold of them, and the worth of an answer against brute force."""
 
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -148,6 +149,16 @@ def test_titles_say_every_seniority_and_department():
     assert {seniority(title) for title in titles} == {*reading[0].levels, None}
     assert {department(title) for title in titles} == {*reading[1].levels, None}
     assert len({(seniority(title), department(title)) for title in titles}) == len(titles) > 60
+
+
+def test_a_time_is_answered_as_so_many_days_before():
+    reading, as_of = [AttributeFeature("days_since", "seen")], 1_740_826_800_000_000
+    found = answers_to(reading, {"days_since_seen": [-2.0, 0.0, 0.25, 30.0]}, as_of)
+    assert [as_of / 1e6 - datetime.fromisoformat(str(moment)).timestamp() for moment in found] == [
+        21_600,
+        2_592_000,
+    ]
+    assert answers_to(reading, {"days_since_seen": [30.0]}, None) == []
 
 
 # --------------------------------------------------------------------------------------------- in words

@@ -66,6 +66,11 @@ class Question:
         Points of score that the answer is expected to move, either way.
     examples : tuple of str
         The likeliest answers and what each would make of the lead, at most three.
+
+    Examples
+    --------
+    >>> Question("size", "Company size", 0.394, 5.06, ()).text
+    'Company size: the answer would change the stage of 39 in 100 such leads and move the score by 5.1 points'
     """
 
     field: str
@@ -73,6 +78,13 @@ class Question:
     chance_of_change: float
     expected_move: float
     examples: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        chance, points = f"{100 * self.chance_of_change:.0f} in 100", f"{self.expected_move:.1f} points"
+        told = f"the answer would change the stage of {chance} such leads and move the score by {points}"
+        return f"{self.label}: {told}"
 
 
 def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats) -> list[int]:
