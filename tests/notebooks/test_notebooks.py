@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SHARED = ROOT.parent / "shared"  # the real data, which is not kept with the project
 HERE = {str(ROOT), sys.prefix, tempfile.gettempdir(), str(Path.home())} - {"/"}  # paths of this machine
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -47,11 +48,14 @@ def test_it_is_kept_clean(path):
 def test_it_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # nobody's own settings
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # the other core runs the other tests
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    (tmp_path / "notebooks").mkdir()
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "configs", checkout / "configs")
+    (checkout / "notebooks").mkdir()
+    if SHARED.is_dir():
+        (tmp_path / "shared").symlink_to(SHARED, target_is_directory=True)
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path / "notebooks"}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": checkout / "notebooks"}}
     ).execute()
     said = [text for cell in notebook.cells if cell.cell_type == "code" for text in texts(cell)]
     assert len(said) > 10
