@@ -199,7 +199,7 @@ def forward_folds(
         if made:
             lacking = _lacking(made, outcome)
             if lacking is None:
-                return *_warm_up(when, known, code, outcome, cuts, periods, warm_up), *made
+                return *_warm_up(when, known, code, outcome, cuts, warm_up), *made
     expected = "rows with known outcomes before a later period to test"
     do = "bring a longer history, shorten the horizon, or use grouped folds without an order"
     raise DataError(explain(expected, str(lacking), do))
@@ -220,12 +220,11 @@ def _warm_up(
     code: Ints,
     outcome: Floats | None,
     cuts: Floats,
-    periods: int,
     wanted: int,
 ) -> tuple[Fold, ...]:
     """Make periods as long as those that count, and before them."""
     early = np.sort(when[when < cuts[0]])
-    length = max(1, (len(when) - len(early)) // periods)
+    length = max(1, (len(when) - len(early)) // len(cuts))
     many = min(wanted, (len(early) - 1) // length)  # some rows are left to train the first
     if many < 1:
         return ()
