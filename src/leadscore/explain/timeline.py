@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -255,28 +254,24 @@ class Timeline:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """What led from the first score to the last, in the order of time."""
-        first = self._first.tolist()
-        shown = [whole(raw) for raw in self.raw.tolist()]
-        points, score, moments = np.diff(self.raw).tolist(), self.score.tolist(), self.moments.tolist()
-        instants = [instant(moment) for moment in moments]
-        made = []
-        for place, (start, end) in enumerate(pairwise(first)):
-            happened = tuple(self.happenings.one(one) for one in range(start, min(end, start + MOST_NAMED)))
-            made.append(
-                Step(
-                    kind=self._kind(start, end),
-                    start=instants[place],
-                    end=instants[place + 1],
-                    points=points[place],
-                    shown=shown[place + 1] - shown[place],
-                    before=score[place],
-                    after=score[place + 1],
-                    count=end - start,
-                    happened=happened,
-                    place=place,
-                )
-            )
-        return tuple(made)
+        return tuple(self._step(place) for place in range(len(self.moments) - 1))
+
+    def _step(self, place: int) -> Step:
+        start, end = self._first[place : place + 2].tolist()
+        raw, score = self.raw[place : place + 2].tolist(), self.score[place : place + 2].tolist()
+        moments = self.moments[place : place + 2].tolist()
+        return Step(
+            kind=self._kind(start, end),
+            start=instant(moments[0]),
+            end=instant(moments[1]),
+            points=raw[1] - raw[0],
+            shown=whole(raw[1]) - whole(raw[0]),
+            before=score[0],
+            after=score[1],
+            count=end - start,
+            happened=tuple(self.happenings.one(one) for one in range(start, min(end, start + MOST_NAMED))),
+            place=place,
+        )
 
     def moves(self, step: Step, most: int | None = None) -> tuple[Move, ...]:
         """Say which concepts a step moved, the largest first; together they are its points.
@@ -324,7 +319,7 @@ class Timeline:
             over = self.probability[place : place + 2] >= self.chances[stage]
             by_rule = bool(over[0] or not over[1])
             held = bool(reached[place + 1 :].all())
-            found.append(Trigger(stage, self.lines[stage], self.steps[place], by_rule, held))
+            found.append(Trigger(stage, self.lines[stage], self._step(place), by_rule, held))
         return tuple(found)
 
     @cached_property

@@ -141,25 +141,18 @@ def _counted(term: Term, log: _Log, found: Floats) -> None:
         rows.column, until = _things(term, log)
         bounds = log.places(until)
     lift = 1 if term.measure.distinct else _LIFTS[term.measure.name](log.part, 0.0)
-    size = len(log.moments) + 1
-    added = np.empty((len(term.targets), size), np.int64)
-    targets = []
-    for line, (target, bucket, columns) in enumerate(_targets(term)):
+    size, per_one = len(log.moments) + 1, _PER_ONE.get(term.measure.name, 1.0)
+    for target, bucket, columns in _targets(term):
         some = rows.of(columns)
-        last = bounds[-1 if bucket == term.buckets - 1 else bucket + 1]
-        targets.append(target)
+        first, last = bounds[0][some], bounds[-1 if bucket == term.buckets - 1 else bucket + 1][some]
         if isinstance(lift, int):
-            np.subtract(
-                np.bincount(bounds[0][some], minlength=size),
-                np.bincount(last[some], minlength=size),
-                out=added[line],
-            )
+            added = np.bincount(first, minlength=size)
+            added -= np.bincount(last, minlength=size)
         else:
-            added[line] = 0
-            np.add.at(added[line], bounds[0][some], lift[some])
-            np.subtract.at(added[line], last[some], lift[some])
-    np.cumsum(added, axis=1, out=added)
-    found.T[targets] = added[:, :-1] / _PER_ONE.get(term.measure.name, 1.0)
+            added = np.zeros(size, np.int64)
+            np.add.at(added, first, lift[some])
+            np.subtract.at(added, last, lift[some])
+        np.divide(np.cumsum(added, out=added)[:-1], per_one, out=found[:, target])
 
 
 def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
