@@ -16,7 +16,7 @@ $(SPARK): requirements-spark.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 	@touch $(SPARK)
 
-.PHONY: setup spark demo test lint types docs bench bench-accuracy lock help
+.PHONY: setup spark demo test lint types docs bench bench-accuracy bench-proofs lock help
 setup: $(READY)  ## make the virtual environment from requirements.lock
 
 spark: $(SPARK)  ## add PySpark (large; needs Java 17 or later), so that its tests run too
@@ -43,6 +43,9 @@ bench: $(READY)  ## speed beside peers in the same run, printed and written to d
 
 bench-accuracy: $(READY)  ## models beside what others do on unseen leads, printed and written to docs/accuracy.md
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy
+
+bench-proofs: $(READY)  ## slow proofs on simulated worlds and the real sets, printed and written to docs/accuracy.md
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy/proofs.py
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
