@@ -1,26 +1,29 @@
 """The report of a training run: one self-contained page with the comparison, the audit and the drivers."""
 
 import base64
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from leadscore.checking import handled
 from leadscore.errors import shown
 from leadscore.evaluation import figures
 from leadscore.evaluation.compare import Comparison
+from leadscore.evaluation.reliability import Estimate
 from leadscore.evaluation.rolling import ADAPTIVE
-from leadscore.explain.drivers import driver_points, grouped
-from leadscore.explain.wording import label
+from leadscore.explain.overall import Cell, Overall, Reason, Values, overall
 from leadscore.files import replace_file
-from leadscore.models.matrix import to_matrix
 from leadscore.pages import page
 from leadscore.train import Trained, parameters
 
-MOST_DRIVERS = 15
-_ROWS = 5_000  # enough to rank drivers by
+MOST_DRIVERS: Final = 15  # reasons that the page shows; `overall_of` gives all
+MOST_SEGMENTS: Final = 8
+_IN_SEGMENT: Final = 5  # reasons of each segment whose values the page shows
+_COLUMNS: Final = 2  # of a reason
+_EDGE: Final = 6  # pixels
 
 
 def write(trained: Trained, path: str | Path) -> Path:
@@ -41,7 +44,7 @@ def write(trained: Trained, path: str | Path) -> Path:
 def html(trained: Trained) -> str:
     """Give the report as a page."""
     comparison, bundle, prepared = trained.comparison, trained.bundle, trained.prepared
-    evidence = trained.evidence
+    evidence, found = trained.evidence, overall_of(trained)
     return page(
         "report.html.j2",
         name=shown(bundle.name),
@@ -54,7 +57,18 @@ def html(trained: Trained) -> str:
         bins=evidence.reliability.table.to_dict("records"),
         picks=_picks(comparison),
         pictures={name: _picture(draw(comparison)) for name, draw in figures.ALL.items()},
-        drivers=overall_drivers(trained),
+        overall=found,
+        reasons=found.reasons[:MOST_DRIVERS],
+        segments=dict(islice(found.segments.items(), MOST_SEGMENTS)),
+        horizon=bundle.horizon,
+        segment=shown(prepared.project.segment or ""),
+        columns=_COLUMNS,
+        in_segment=_IN_SEGMENT,
+        axis=_points_axis(found),
+        rate_axis=_rate_axis,
+        ends=_ends,
+        signed=_signed,
+        percent=_percent,
         audit=prepared.audit,
         handled=handled(prepared.project),
         policy=bundle.policy,
@@ -63,29 +77,70 @@ def html(trained: Trained) -> str:
     )
 
 
-def overall_drivers(trained: Trained, most: int = MOST_DRIVERS) -> list[tuple[str, str, float]]:
-    """Rank what moves scores: the mean size of each concept's points over the training leads.
+def overall_of(trained: Trained) -> Overall:
+    """Say what drives the scores of a trained model, over the mature rows of its project, and by segment.
+
+    Parameters
+    ----------
+    trained : Trained
 
     Returns
     -------
-    list of (label, family, points)
-        The largest first.
+    Overall
     """
-    bundle, X = trained.bundle, trained.prepared.data.X
-    rows = X.iloc[:: max(1, len(X) // _ROWS)]
-    scorer = bundle.scorer
-    points = driver_points(scorer, bundle.calibration, bundle.scale, to_matrix(rows, scorer.columns)).points
-    declared = {feature.name: feature for feature in bundle.features}
-    about = [declared[columns[0]] if columns else None for columns in scorer.driver_columns]
-    keys, sums = grouped(points, [None if f is None else (f.family, f.concept) for f in about])
-    first = {(f.family, f.concept): f for f in reversed(about) if f is not None}
-    sizes = {
-        key: size
-        for key, size in zip(keys, np.abs(sums).mean(axis=0).tolist(), strict=True)
-        if key is not None
-    }
-    ranked = sorted(sizes.items(), key=lambda entry: -entry[1])[:most]
-    return [(label(first[key]), key[0], size) for key, size in ranked]
+    bundle, prepared = trained.bundle, trained.prepared
+    return overall(
+        bundle.scorer,
+        bundle.calibration,
+        bundle.scale,
+        prepared.data.X,
+        prepared.y,
+        features=prepared.features,
+        group=prepared.data.group,
+        segment=prepared.project.segment,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Where numbers lie on a picture of so many pixels."""
+
+    low: float
+    high: float
+    width: int = 200
+
+    def at(self, value: float) -> float:
+        """Give the place of a number; what lies beyond an end is drawn there."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(_EDGE + (self.width - 2 * _EDGE) * min(max(share, 0.0), 1.0), 1)
+
+
+def _points_axis(found: Overall) -> _Axis:
+    """Take in the spread of every reason shown, the ends of its values, and 0."""
+    places = [0.0]
+    for reason in found.reasons[:MOST_DRIVERS]:
+        places += reason.spread
+        places += [end.points for end in _ends(reason) or ()]
+    return _Axis(min(places), max(*places, min(places) + 1e-9))
+
+
+def _rate_axis(values: Values) -> _Axis:
+    """Take in every interval of a table but those of few leads."""
+    highs = [cell.rate.high for cell in values.cells if not cell.few] or [1.0]
+    return _Axis(0.0, max(highs), 120)
+
+
+def _ends(reason: Reason) -> tuple[Cell, Cell] | None:
+    return reason.values[0].ends if reason.values else None
+
+
+def _signed(points: float) -> str:
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def _percent(rate: Estimate) -> str:
+    return f"{100 * rate.value:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _lines(wide: pd.DataFrame) -> list[tuple[str, list[str]]]:
