@@ -6,6 +6,7 @@ that counts, windows, recency and decays move together as they would.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +51,7 @@ _DAYS: Final = (7.0, 14.0, 30.0)
 _AT_ONCE: Final = 1_000_000  # events looked at at a time
 _EXAMPLES: Final = 3
 _MQL: Final = STAGES.index("mql")
+_kinds = lru_cache(maxsize=16)(kinds_of_events)  # the same for every lead of a model
 _TYPES: Final = {"number": pa.float64(), "time": pa.timestamp("us", "UTC")}
 
 
@@ -243,7 +245,7 @@ def _waits(case: _Case) -> list[Move]:
 def _happenings(case: _Case) -> list[Move]:
     if case.as_of is None or case.tables.events is None:
         return []
-    kinds = kinds_of_events(_read_by(case.model), case.contract.event_types)
+    kinds = _kinds(tuple(_read_by(case.model)), case.contract.event_types)
     return [Move(((kind, count),)) for kind in kinds for count in _COUNTS]
 
 
@@ -262,9 +264,14 @@ def _numbers(case: _Case, reading: Sequence[AttributeFeature]) -> dict[str, list
     names = [feature.name for feature in reading if feature.categories is None]
     if familiar is None:
         return {name: [x] for name in names if isinstance(x := typical.get(name), float)}
-    edges = familiar.edges.reshape(len(familiar.columns), -1)
-    found = {column.name: np.unique(own) for column, own in zip(familiar.columns, edges, strict=True)}
-    return {name: [float(x) for x in found[name] if np.isfinite(x)] for name in names}
+    place = {column.name: j for j, column in enumerate(familiar.columns)}
+    edges = familiar.edges.reshape(len(place), -1)
+    return {name: _finite(edges[place[name]]) for name in names}
+
+
+def _finite(edges: Floats) -> list[float]:
+    found: list[float] = np.unique(edges[np.isfinite(edges)]).tolist()
+    return found
 
 
 # ------------------------------------------------------------------------------------------- scored again

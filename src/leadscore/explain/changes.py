@@ -115,6 +115,8 @@ def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats) -> list[int]:
     >>> nearest(moves, np.array([False, True, True, False]), np.array([1.0, 3.0, 4.0, -1.0]))
     [2, 1]
     """
+    if not crosses.any():
+        return []
     narrower = _narrower(moves)
     crossing = {(moves[p].events, moves[p].answers): p for p in np.flatnonzero(crosses).tolist()[::-1]}
     first: dict[tuple[object, ...], int] = {}
