@@ -231,6 +231,9 @@ class LeadModel:
         rows, found = self._rows(leads, events, as_of, history)
         if lead_id is not None:
             rows = rows.take(_place(rows, lead_id, found))
+        return self._explained(rows)
+
+    def _explained(self, rows: Snapshot) -> list[Explanation]:
         bundle, split, ruled = self.bundle, self._split(rows), self._ruled(rows)
         lines = np.array(list(self.policy.lines.values()))
         starts = bundle.scale.score(log_odds_of(lines))
@@ -249,7 +252,16 @@ class LeadModel:
             model=bundle.name,
             policy_revision=self.policy.revision,
             lines=dict(zip(self.policy.lines, starts.tolist(), strict=True)),
+            calibrated=bundle.calibrated,
+            by_rule=self._by_rule(rows),
         )
+
+    def _by_rule(self, rows: Snapshot) -> NDArray[np.bool_]:
+        """Say whose stage a rule of the policy decides, whatever the chance."""
+        found = np.zeros(len(rows), np.bool_)
+        for rule in (*self.policy.suppress, *self.policy.fast_track):
+            found |= rule.holds(*self._ruled(rows))
+        return found
 
     def _rows(self, leads: Any, events: Any, as_of: Moment, history: Any) -> tuple[Snapshot, list[str]]:
         """Look at the leads as they were, and say what could not be looked at."""

@@ -245,7 +245,7 @@ def test_the_dict_is_json_with_everything_that_is_shown():
     assert set(values) == {
         *("lead_id", "probability", "score", "base", "drivers", "stage", "stage_reason", "fit", "engagement"),
         *("operations", "grade", "horizon", "typical_probability", "as_of", "model", "policy_revision"),
-        *("lines", "shown_score", "shown_base", "chance"),
+        *("lines", "calibrated", "shown_score", "shown_base", "chance"),
     }
     assert set(values["drivers"][0]) == {"concept", "label", "family", "points", "shown", "text", "columns"}
     assert values["as_of"] == "2026-05-04T00:00:00+00:00"

@@ -1,35 +1,29 @@
 """One lead explained: an exact sum in words, as text for a terminal, JSON, or a card in HTML."""
 
-import base64
 import bisect
-import hashlib
-import textwrap
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from leadscore.errors import ModelError, explain
 from leadscore.explain.drivers import DriverPoints, family_sums, grouped, shown_integers, whole
-from leadscore.explain.wording import Value, clean, days, label, sentence, value_of
+from leadscore.explain.wording import Value, clean, days, label, number, sentence, value_of
 from leadscore.features.declare import Feature
 from leadscore.models.matrix import Floats
 from leadscore.models.scorer import Scorer
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 MOST_UP: Final = 4
 MOST_DOWN: Final = 2
 LIMIT: Final = "limit"
-_FEW: Final = 0.0095  # a chance below this is said in 1,000
-_HERE: Final = Path(__file__).parent
-_NOTE: Final = "Reasons are associated with the score; they do not prove a cause."
+FEW: Final = 0.0095  # a chance below this is said in 1,000
+WITHHELD: Final = (
+    "No percentage is given: this model's chances did not hold on later leads. Its scores put leads in order."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +178,8 @@ class Explanation:
         The revision of the policy that gave the stage.
     lines : mapping of str to float
         The score from which each stage begins.
+    calibrated : bool
+        Whether the model's chances held on leads that it had not seen; if not, none is put into words.
     """
 
     lead_id: int | str
@@ -203,6 +199,7 @@ class Explanation:
     model: str
     policy_revision: int
     lines: Mapping[str, float] = field(default_factory=dict)
+    calibrated: bool = True
 
     @property
     def shown_score(self) -> int:
@@ -237,8 +234,15 @@ class Explanation:
 
     @property
     def chance(self) -> str:
-        """The chance in plain words, beside the typical one."""
-        return f"{_capital(_odds(self.probability))} {self._convert}"
+        """The chance in plain words, beside the typical one; or why it is withheld."""
+        return f"{capital(odds(self.probability))} {self.convert}" if self.calibrated else WITHHELD
+
+    @property
+    def convert(self) -> str:
+        """What the chance is of, beside the typical one."""
+        within = "" if self.horizon is None else f" within {days(self.horizon)}"
+        typical = odds(self.typical_probability).removeprefix("about ")
+        return f"such leads convert{within}; typical: {typical}."
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain values for JSON.
@@ -260,111 +264,34 @@ class Explanation:
             "chance": self.chance,
         }
 
-    def text(self, width: int = 80) -> str:
+    def text(self, width: int = 80, *, all_reasons: bool = False) -> str:
         """Give the card as plain text, without control characters whatever the lead's fields hold.
 
         Parameters
         ----------
         width : int
             Letters a line.
+        all_reasons : bool
+            Whether to list every reason in place of "everything else".
 
         Returns
         -------
         str
         """
-        head = f"Lead {clean(self.lead_id)} · {stage_name(self.stage)} · score {self.shown_score} of 100"
-        head += f" · grade {self.grade}" if self.grade else ""
-        lines = [
-            line for part in (head, self.chance, self.stage_reason) for line in textwrap.wrap(part, width)
-        ]
-        lines.append("")
-        lines += _row(f"{self.shown_base:d}", "a typical lead", width)
-        for title, drivers in self._sections():
-            lines += ["", f"        {title}"] if title else [""]
-            for driver in drivers:
-                lines += _row(f"{driver.shown:+d}", driver.text, width)
-        if self.rest:
-            lines += ["", *_row(f"{sum(d.shown for d in self.rest):+d}", self._everything_else, width)]
-        lines += ["   ---", *_row(f"{self.shown_score:d}", "score", width), ""]
-        lines += textwrap.wrap(f"{self._families}. {_NOTE}", width)
-        lines += textwrap.wrap(self._made, width)
-        return "\n".join(lines)
+        from leadscore.explain import layout  # built on this module
+
+        return layout.text(self, width, all_reasons=all_reasons)
 
     def html(self) -> str:
         """Give the card as a page of its own: no script, nothing fetched, every value escaped."""
-        digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-        return _templates().get_template("page.html.j2").render(card=self._view(), digest=digest)
+        from leadscore.explain import layout  # built on this module
+
+        return layout.html(self)
 
     def _repr_html_(self) -> str:
-        article = _templates().get_template("card.html.j2").render(card=self._view())
-        return f"<style>{_style()}</style>\n{article}"
+        from leadscore.explain import layout  # built on this module
 
-    @property
-    def _convert(self) -> str:
-        within = "" if self.horizon is None else f" within {days(self.horizon)}"
-        typical = _odds(self.typical_probability).removeprefix("about ")
-        return f"such leads convert{within}; typical: {typical}."
-
-    def _sections(self) -> list[tuple[str, tuple[Driver, ...]]]:
-        sections = [
-            ("associated with a higher score", self.up),
-            ("associated with a lower score", self.down),
-            ("", self.limits),
-        ]
-        return [(title, drivers) for title, drivers in sections if drivers]
-
-    @property
-    def _everything_else(self) -> str:
-        return f"everything else ({len(self.rest)} other reason{'s' * (len(self.rest) != 1)})"
-
-    @property
-    def _families(self) -> str:
-        parts = {"Fit": self.fit, "engagement": self.engagement, "operations": self.operations}
-        return ", ".join(f"{name} {_signed(points)}" for name, points in parts.items())
-
-    @property
-    def _made(self) -> str:
-        moment = "" if self.as_of is None else f" as of {self.as_of:%Y-%m-%d %H:%M} UTC"
-        return f"Scored{moment} by {clean(self.model)}, policy revision {self.policy_revision}."
-
-    def _view(self) -> dict[str, Any]:
-        """Give what the templates show: texts, integers and lengths in percent."""
-        largest = max((abs(d.shown) for _, drivers in self._sections() for d in drivers), default=1)
-        rank = list(_STAGES).index(self.stage) if self.stage in _STAGES else 0
-        fit, engagement = self.grade.rstrip("1234"), self.grade.lstrip("ABCD")
-        grades = [f"fit {fit}"] * bool(fit) + [f"engagement {engagement}"] * bool(engagement)
-        return {
-            "lead": clean(self.lead_id),
-            "stage": stage_name(self.stage),
-            "rank": rank,
-            "stage_reason": self.stage_reason,
-            "grade": self.grade,
-            "grades": ", ".join(grades),
-            "odds": _odds(self.probability),
-            "convert": self._convert,
-            "dots": min(99, round(100 * self.probability)) if self.probability >= _FEW else None,
-            "score": self.shown_score,
-            "base": self.shown_base,
-            "at": f"{self.score:.2f}",
-            "base_at": f"{min(100.0, max(0.0, self.base)):.2f}",
-            "lines": [
-                {"name": stage_name(name), "from": whole(score), "at": f"{score:.2f}"}
-                for name, score in self.lines.items()
-                if 0 < score < 100
-            ],
-            "sections": [
-                {
-                    "title": _capital(title),
-                    "rows": [{"driver": d, "length": f"{50 * abs(d.shown) / largest:.2f}"} for d in drivers],
-                }
-                for title, drivers in self._sections()
-            ],
-            "rest": sum(d.shown for d in self.rest),
-            "rest_text": _capital(self._everything_else) if self.rest else "",
-            "families": self._families,
-            "note": _NOTE,
-            "made": self._made,
-        }
+        return layout.fragment(self)
 
 
 def driver_families(scorer: Scorer, features: Sequence[Feature]) -> tuple[str, ...]:
@@ -401,6 +328,8 @@ def explanations(
     model: str,
     policy_revision: int,
     lines: Mapping[str, float] | None = None,
+    calibrated: bool = True,
+    by_rule: Sequence[bool] | NDArray[np.bool_] | None = None,
 ) -> list[Explanation]:
     """Explain leads: columns of one concept become one reason, in words.
 
@@ -429,6 +358,10 @@ def explanations(
     policy_revision : int
     lines : mapping of str to float, optional
         The score from which each stage begins.
+    calibrated : bool
+        False: no chance is told, and stages are told by the score.
+    by_rule : sequence of bool of length n, optional
+        Whose stage a rule of the policy decided.
 
     Returns
     -------
@@ -453,7 +386,7 @@ def explanations(
         loudest = max(members[key], key=lambda d: abs(split.points[i, d]))
         behind = tuple(dict.fromkeys(name for d in members[key] for name in scorer.driver_columns[d]))
         if not behind:
-            return _capital(key[1]), _capital(key[1]), behind
+            return capital(key[1]), capital(key[1]), behind
         column = scorer.driver_columns[loudest][0]
         value = value_of(float(M[i, place[column]]), scorer.columns[place[column]])
         feature = declared[column]
@@ -472,6 +405,11 @@ def explanations(
             made.append(Driver("scale", "End of the scale", LIMIT, clip, shown, f"The scale {end}", ()))
         return tuple(made)
 
+    def reason(i: int) -> str:
+        if calibrated or not lines or (by_rule is not None and by_rule[i]):
+            return clean(stage_reasons[i], 500)
+        return _by_score(str(stages[i]), float(split.score[i]), lines)
+
     return [
         Explanation(
             lead_id=int(lead) if isinstance(lead, int | np.integer) else str(lead),
@@ -480,7 +418,7 @@ def explanations(
             base=split.base,
             drivers=drivers(i),
             stage=str(stages[i]),
-            stage_reason=clean(stage_reasons[i], 500),
+            stage_reason=reason(i),
             fit=float(families["fit"][i]),
             engagement=float(families["engagement"][i]),
             operations=float(families["operations"][i]),
@@ -491,12 +429,13 @@ def explanations(
             model=model,
             policy_revision=policy_revision,
             lines=dict(lines or {}),
+            calibrated=calibrated,
         )
         for i, lead in enumerate(lead_ids)
     ]
 
 
-_STAGES: Final = {
+STAGE_NAMES: Final = {
     "unqualified": "Unqualified",
     "nurture": "Nurture",
     "mql": "MQL",
@@ -512,20 +451,37 @@ def stage_name(stage: str) -> str:
     >>> stage_name("sales_ready")
     'Sales ready'
     """
-    return _STAGES.get(stage) or clean(stage)
+    return STAGE_NAMES.get(stage) or clean(stage)
 
 
-def _odds(probability: float) -> str:
+def _by_score(stage: str, score: float, lines: Mapping[str, float]) -> str:
+    """Say why a lead is in its stage without speaking of a chance.
+
+    Examples
+    --------
+    >>> _by_score("nurture", 49.8, {"nurture": 33.6, "mql": 50.0, "sales_ready": 62.7})
+    'Nurture: the score of 49.8 is below the MQL line of 50.'
+    """
+    below = stage in ("unqualified", "nurture")
+    goal = ("nurture" if stage == "unqualified" else "mql") if below else stage
+    line, own = number(whole(lines[goal])), number(whole(score))
+    if line == own and below:
+        line, own = f"{lines[goal]:.3g}", f"{math.floor(10 * score) / 10:g}"
+    how = f"is below the {stage_name(goal)} line of" if below else "is at or above the line of"
+    return f"{stage_name(stage)}: the score of {own} {how} {line}."
+
+
+def odds(probability: float) -> str:
     """Say a chance as so many in 100, or in 1,000 where it is small.
 
     Examples
     --------
-    >>> _odds(0.137), _odds(0.0042), _odds(0.0001), _odds(0.999)
+    >>> odds(0.137), odds(0.0042), odds(0.0001), odds(0.999)
     ('about 14 in 100', 'about 4 in 1,000', 'fewer than 1 in 1,000', 'more than 99 in 100')
     """
     if probability > 0.995:
         return "more than 99 in 100"
-    if probability >= _FEW:
+    if probability >= FEW:
         return f"about {round(100 * probability)} in 100"
     if probability >= 0.00095:
         return f"about {round(1000 * probability)} in 1,000"
@@ -537,36 +493,6 @@ def _moment(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else epoch + timedelta(microseconds=int(microseconds))
 
 
-def _signed(points: float) -> str:
-    rounded = whole(points)
-    return f"{rounded:+d}" if rounded else "0"
-
-
-def _row(number: str, text: str, width: int) -> list[str]:
-    """Lay one line of the sum out, its text wrapped beside the number."""
-    first, *more = textwrap.wrap(text, max(20, width - 8)) or [""]
-    return [f"{number:>6}  {first}", *(f"{'':8}{line}" for line in more)]
-
-
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """Begin a sentence with a capital."""
     return text[:1].upper() + text[1:]
-
-
-@cache
-def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["signed"] = lambda points: f"{points:+d}".replace("-", "−")
-    return templates
-
-
-@cache
-def _style() -> str:
-    return _templates().get_template("card.css.j2").render()
