@@ -20,7 +20,7 @@ ONLY_IN = {
     "lightgbm": {"models/boosted.py"},
     "matplotlib": {"evaluation/figures.py"},
     "shap": {"explain/shap_values.py"},
-    "typer": {"cli/commands.py", "cli/options.py", "cli/points.py", "cli/threshold.py"},
+    "typer": {"cli/commands.py", "cli/options.py", "cli/points.py", "cli/threshold.py", "cli/timeline.py"},
     "pydantic": {"config/sections.py", "config/reading.py", "config/compiling.py"},
     "pyspark": {"spark.py"},
 }
