@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 SECTION = "## Margins and reasons"
 THREADS = 2
 MILLION, AT_ONCE = 1_000_000, 100_000
+PROVEN, BATCH, ALONE = 100_000, 10_000, 100  # leads of each kind of model; of each batch so many go alone
 
 
 def seconds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -188,6 +189,83 @@ def cold(booster: Any, given: Any) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def fitted(rows: int = 5_000) -> list[Any]:
+    """Fit a model of each kind to the same leads: numbers, counts, gaps and a category."""
+    from leadscore.models.boosted import BoostedScorer, HazardScorer
+    from leadscore.models.conditions import Condition
+    from leadscore.models.estimators import LogisticScorer, PointsClassifier
+    from leadscore.models.points import PointRule
+    from leadscore.models.segmented import SegmentedScorer
+
+    X = named(rows, seed=2)
+    y, rng = outcomes(X.to_numpy()[:, :-1].astype(float)), np.random.default_rng(3)
+    days = np.where(y == 1, rng.uniform(0.1, 29.9, rows), 60.0)
+    rules = (
+        PointRule("x0", 4, per="x0", cap=20),
+        PointRule("x1", 2.5, per="x1"),
+        PointRule("x2 is small", -7, Condition("x2", "below", 0.5)),
+        PointRule("no x3", 3, Condition("x3", "missing")),
+        PointRule("region", 12, Condition("region", "is", "r1")),
+    )
+    return [
+        PointsClassifier(rules).fit(X, y),
+        LogisticScorer().fit(X, y),
+        BoostedScorer(n_jobs=THREADS).fit(X, y),
+        HazardScorer(n_jobs=THREADS).fit(X, y, days=days, ended=y, seen=np.full(rows, 60.0)),
+        LogisticScorer(rules).fit(X, y),  # the sum of a point table and a linear one
+        SegmentedScorer(BoostedScorer(n_jobs=THREADS), "region").fit(X, y),
+    ]
+
+
+def named(rows: int, seed: int) -> Any:
+    """Make a table of such leads."""
+    import pandas as pd
+
+    X = pd.DataFrame(leads(rows, seed, columns=20)).add_prefix("x")
+    words = np.array([f"r{i}" for i in range(5)])
+    region = words[np.random.default_rng(seed).integers(0, 5, rows)]
+    return X.assign(region=pd.Categorical(region, categories=words))
+
+
+def exact() -> tuple[list[str], list[list[str]]]:
+    """Count explanations of each kind that add up, as numbers and as integers, and are the same alone."""
+    from leadscore.explain.drivers import driver_points, grouped, shown_integers, whole
+    from leadscore.models.calibration import Scale
+    from leadscore.models.matrix import to_matrix
+
+    X, lines, apart, integers, same = named(PROVEN, seed=4), [], [], [], []
+    for model in fitted():
+        scorer, gap, added, alike = model.served_, 0.0, 0, 0
+        M, drivers = to_matrix(X, scorer.columns), range(len(scorer.drivers))
+        for start in range(0, PROVEN, BATCH):
+            rows = M[start : start + BATCH]
+            found = driver_points(scorer, model.calibration_, Scale(), rows)
+            total = found.base + found.points.sum(axis=1) + found.clip
+            gap = max(gap, float(np.abs(total - found.score).max()))
+            _, sums = grouped(found.points, [driver // 3 for driver in drivers])
+            scores, base = [whole(score) for score in found.score.tolist()], whole(found.base)
+            shown = shown_integers(np.column_stack([found.clip, sums]), [s - base for s in scores])
+            added += int((base + shown.sum(axis=1) == scores).sum())
+            for i in range(ALONE):
+                one = driver_points(scorer, model.calibration_, Scale(), rows[i : i + 1])
+                bits = (one.points[0].tolist(), one.score[0], one.probability[0], one.clip[0])
+                batch = (found.points[i].tolist(), found.score[i], found.probability[i], found.clip[i])
+                alike += bits == batch
+        apart.append(gap)
+        integers.append(added / PROVEN)
+        same.append(alike / (PROVEN // BATCH * ALONE))
+        lines.append([scorer.kind, f"{len(drivers)}", f"{gap:.0e}", f"{added:,}", f"{same[-1]:.0%}"])
+    head = ["model", "drivers", "furthest from the score", "integers add up", "alone as in a batch"]
+    what = (
+        f"{PROVEN:,} explanations of each kind of model; of every {BATCH:,}, {ALONE} are explained alone too."
+    )
+    return ["### Every explanation adds up", what, table(head, lines)], [
+        at_most("base plus drivers: furthest from the score", max(apart), 1e-9),
+        at_least("integers shown that add up, of all", min(integers), 1),
+        at_least("one lead equal to a batch of 10,000 to the last bit, of all", min(same), 1),
+    ]
+
+
 def million(scorer: Any) -> tuple[list[str], list[list[str]]]:
     """Score and explain many leads in a process of its own, so that its memory is its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -239,7 +317,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="leads in a batch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="batches only, nothing written")
-    parser.add_argument("--huge", action="store_true", help="a million leads too")
     parser.add_argument("--date", help="written in the document; by default today")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -256,13 +333,14 @@ def main() -> None:
     parts, bars = batch(scorer, X[: given.rows], given.rounds)
     if not given.quick:
         small = small_model()
-        for text, found in (one_lead(scorer.served_, X, small), cold(scorer.booster_, small)):
+        for text, found in (
+            one_lead(scorer.served_, X, small),
+            cold(scorer.booster_, small),
+            exact(),
+            million(scorer),
+        ):
             parts += text
             bars += found
-    if given.huge:
-        text, found = million(scorer)
-        parts += text
-        bars += found
     names = ("numpy", "lightgbm", "shap")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     head = (
