@@ -67,6 +67,7 @@ def html(trained: Trained) -> str:
         axis=_points_axis(found),
         rate_axis=_rate_axis,
         ends=_ends,
+        varied=_varied,
         signed=_signed,
         percent=_percent,
         audit=prepared.audit,
@@ -132,6 +133,11 @@ def _rate_axis(values: Values) -> _Axis:
 
 def _ends(reason: Reason) -> tuple[Cell, Cell] | None:
     return reason.values[0].ends if reason.values else None
+
+
+def _varied(part: Overall) -> list[Reason]:
+    """Leave out reasons that have one value in a segment, as the segment itself has."""
+    return [reason for reason in part.reasons if reason.values and len(reason.values[0].cells) > 1]
 
 
 def _signed(points: float) -> str:

@@ -10,12 +10,14 @@ import pytest
 
 from leadscore.errors import DataError, MissingExtraError
 from leadscore.explain.shap_values import shap_explanation
-from leadscore.models.boosted import BoostedScorer
+from leadscore.features.declare import AttributeFeature
+from leadscore.models.boosted import BoostedScorer, HazardScorer
 from leadscore.models.calibration import Scale
 from leadscore.models.conditions import Condition
 from leadscore.models.estimators import LogisticScorer, PointsClassifier
 from leadscore.models.matrix import to_matrix
 from leadscore.models.points import LIMIT, PointRule
+from leadscore.models.segmented import SegmentedScorer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The set_(bad|over|under) function:PendingDeprecationWarning",  # shap's own use of matplotlib
@@ -30,6 +32,9 @@ MODELS = {
     "points": PointsClassifier(RULES),
     "logistic": LogisticScorer(Cs=(1.0,)),
     "boosted": BoostedScorer(max_trees=40, learning_rate=0.2),
+    "hazard": HazardScorer(horizon=30, max_trees=30, learning_rate=0.2),
+    "sum": LogisticScorer(RULES, Cs=(1.0,)),
+    "segmented": SegmentedScorer(LogisticScorer(RULES, Cs=(1.0,)), "source"),
 }
 
 
@@ -99,18 +104,43 @@ def test_values_of_sums_are_shapley_values_by_brute_force(name):
             assert found.values[i, driver] == pytest.approx(np.mean(joined), abs=1e-9)
 
 
+def test_every_kind_of_served_form_is_here():
+    kinds = {name: model.fit(X, Y).served_.kind for name, model in MODELS.items() if name != "boosted"}
+    assert kinds == {
+        "points": "points", "logistic": "linear", "hazard": "hazard", "sum": "sum", "segmented": "segmented",
+    }  # fmt: skip
+
+
 def test_data_are_the_columns_behind_the_drivers(model):
-    found = explained(model, X)
-    shown = dict(zip(found.feature_names, found.data.T, strict=True))
-    if model is MODELS["points"]:
-        assert found.feature_names == ["Visits", "Referred", "Never called", LIMIT]
-        assert set(shown.pop(LIMIT)) == {"(none)"}
-    for data, column in zip(shown.values(), model.served_.driver_columns, strict=False):
-        given = X[column[0]].astype(object).where(X[column[0]].notna())
-        if column[0] == "source":
+    found, served = explained(model, X), model.served_
+    assert tuple(found.feature_names) == served.drivers
+    for name, data, behind in zip(found.feature_names, found.data.T, served.driver_columns, strict=True):
+        if not behind:
+            assert name == LIMIT
+            assert set(data) == {"(none)"}
+        elif behind[0] == "source":
+            given = X["source"].astype(object)
             assert data.tolist() == given.where(given.notna(), "(missing)").tolist()
         else:
-            np.testing.assert_array_equal(data.astype(float), given.astype(float))
+            np.testing.assert_array_equal(data.astype(float), X[behind[0]].astype(float))
+
+
+def test_drivers_of_a_concept_are_taken_together(model):
+    """Declared are visits and source; calls and the limit of the points stay by themselves."""
+    declared = [
+        AttributeFeature("number", "visits"),
+        AttributeFeature("category", "source", levels=("Ads", "Referral", "Trade Show")),
+    ]
+    apart, served = explained(model, X), model.served_
+    found = shap_explanation(served, model.calibration_, SCALE, X, features=declared)
+    behind = [columns[0] if columns else LIMIT for columns in served.driver_columns]
+    assert found.feature_names == [name[:1].upper() + name[1:] for name in dict.fromkeys(behind)]
+    for values, column in zip(found.values.T, dict.fromkeys(behind), strict=True):
+        parts = [j for j, own in enumerate(behind) if own == column]
+        np.testing.assert_allclose(values, apart.values[:, parts].sum(axis=1), atol=1e-12)
+    margin = served.margin(to_matrix(X, served.columns))
+    exact = SCALE.raw(model.calibration_.log_odds(margin))
+    np.testing.assert_allclose(found.base_values + found.values.sum(axis=1), exact, atol=1e-9)
 
 
 def test_a_word_never_seen_is_shown_as_the_model_read_it(boosted):

@@ -15,6 +15,7 @@ from leadscore.models.matrix import OTHER, Column, Floats
 
 _BINS: Final = 5
 _DISTINCT: Final = _BINS + 1  # numbers that stay what they are
+_RARE: Final = 0.01  # of the rows: the highest of few distinct numbers are taken together while below this
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,12 @@ def _ranges(x: Floats, feature: Feature | None) -> tuple[NDArray[np.int64], tupl
     """Cut numbers into ranges with about as many rows each; few distinct ones stay what they are."""
     if isinstance(feature, AttributeFeature) and feature.aggregate == "filled_share":
         x = np.round(100 * x, 1)
-    distinct = np.unique(x)
-    if len(distinct) <= _DISTINCT:
+    distinct, rows = np.unique(x, return_counts=True)
+    rare = int((rows[::-1].cumsum() < _RARE * len(x)).sum())  # of the highest, all of them together
+    if len(distinct) <= _DISTINCT and rare < 2:
         return np.searchsorted(distinct, x), tuple(_written(value, 6) for value in distinct.tolist())
     whole = bool((distinct == np.round(distinct)).all())
-    frequent = float((x == distinct[0]).mean()) >= 1 / _BINS  # as 0 is of counts: a cell of its own
-    rest = x[x > distinct[0]] if frequent else x
-    shares = np.linspace(0, 1, _BINS if frequent else _BINS + 1)[1:-1]
-    cuts = np.unique(np.quantile(rest, shares, method="inverted_cdf"))
-    cuts = np.unique(np.append(cuts, distinct[0])) if frequent else cuts
+    cuts = distinct[: -rare - 1] if len(distinct) <= _DISTINCT else _quantiles(x, float(distinct[0]))
     places = 0 if whole else _places(cuts, distinct)
     cuts = np.unique(np.round(cuts, places))
     cuts = cuts[(cuts >= distinct[0]) & (cuts < distinct[-1])]
@@ -130,6 +128,14 @@ def _ranges(x: Floats, feature: Feature | None) -> tuple[NDArray[np.int64], tupl
         return np.zeros(len(x), np.int64), ("any",)
     first = _written(ends[0], places) if ends[0] == distinct[0] else f"up to {_written(ends[0], places)}"
     return np.searchsorted(cuts, x), (first, *_between(ends, whole, places, float(distinct[-1])))
+
+
+def _quantiles(x: Floats, lowest: float) -> Floats:
+    frequent = float((x == lowest).mean()) >= 1 / _BINS
+    rest = x[x > lowest] if frequent else x
+    shares = np.linspace(0, 1, _BINS if frequent else _BINS + 1)[1:-1]
+    cuts = np.quantile(rest, shares, method="inverted_cdf")
+    return np.unique([lowest, *cuts] if frequent else cuts)
 
 
 def _between(ends: list[float], whole: bool, places: int, highest: float) -> list[str]:

@@ -250,6 +250,30 @@ def overall(
     )
 
 
+def concepts_of(scorer: Scorer, declared: Mapping[str, Feature]) -> list[tuple[str, str]]:
+    """Say which reason each driver belongs to: its family and concept.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    declared : mapping of str to Feature
+        By column name. A column that is not declared is a reason of its own, and so is a driver without a
+        column, whose family is "limit".
+    """
+    features = [declared.get(columns[0]) if columns else None for columns in scorer.driver_columns]
+    return [
+        (feature.family, feature.concept) if feature else ("fit", columns[0]) if columns else (_LIMIT, name)
+        for name, columns, feature in zip(scorer.drivers, scorer.driver_columns, features, strict=True)
+    ]
+
+
+def concept_label(concept: str, column: str | None, declared: Mapping[str, Feature]) -> str:
+    """Name a reason by the declaration of its first column, and without one as the concept is called."""
+    feature = declared.get(column or "")
+    words = clean(concept) if feature is None else label(feature)
+    return words[:1].upper() + words[1:]
+
+
 # ------------------------------------------------------------------------------------- points and values
 @dataclass(frozen=True, slots=True)
 class _Concept:
@@ -275,10 +299,7 @@ def _told(
     most: int,
 ) -> _Told:
     """Add up the points of each concept and column for every row, and cut the columns into cells."""
-    about = [
-        _about(name, behind, declared)
-        for name, behind in zip(scorer.drivers, scorer.driver_columns, strict=True)
-    ]
+    about = concepts_of(scorer, declared)
     behind = [columns[:1] for columns in scorer.driver_columns]
     sums, owns = [], []
     for start in range(0, len(M), _AT_ONCE):
@@ -302,18 +323,9 @@ def _told(
             )
             for (name,) in mine
         )
-        called = declared[coded[0].column] if coded and coded[0].column in declared else None
-        words = label(called) if called is not None else clean(key[1])
-        concepts.append(_Concept(words[:1].upper() + words[1:], key[1], key[0], points[:, j], coded))
+        words = concept_label(key[1], mine[0][0] if mine else None, declared)
+        concepts.append(_Concept(words, key[1], key[0], points[:, j], coded))
     return _Told(split.base, tuple(concepts))
-
-
-def _about(driver: str, columns: tuple[str, ...], declared: Mapping[str, Feature]) -> tuple[str, str]:
-    """Give the family and concept of a driver."""
-    if not columns:
-        return _LIMIT, driver
-    feature = declared.get(columns[0])
-    return ("fit", columns[0]) if feature is None else (feature.family, feature.concept)
 
 
 # ------------------------------------------------------------------------------------------------- rates
