@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -134,7 +135,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
         typical=typical_values(M, scorer.columns),
         horizon=data.horizon,
         backtest=backtest,
-        calibrated=_unseen(prepared, comparison, reliability).holds,
+        calibrated=_unseen(prepared, comparison, partial(reliability, seed=project.seed)).holds,
         interval=_unseen(prepared, comparison, _interval),
         familiar=fit_familiar(M, scorer.columns, data.group, seed=project.seed) if leads >= _FEW else None,
         facts=_facts(prepared, comparison),

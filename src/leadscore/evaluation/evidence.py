@@ -1,5 +1,6 @@
 """What stands beside a comparison: equal capacity, whether chances can be believed, what a split flatters."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class Evidence:
             "head_to_head": self.head_to_head.to_dict(),
             "reliability": self.reliability.to_dict(),
             "top": self.top.to_dict(),
-            "within": dict(self.within),
+            "within": {name: None if math.isnan(auc) else auc for name, auc in self.within.items()},
             "optimism": None
             if optimism is None
             else {"model": optimism.model, "random": optimism.random, "forward": optimism.forward},

@@ -52,7 +52,8 @@ class Estimate:
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "not determined"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        value, low, high = (round(end, 2) + 0.0 for end in (self.value, self.low, self.high))  # no -0.00
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
     def touches(self, low: float, high: float) -> bool:
         """Say whether the interval reaches into [low, high]; what is not determined does."""
