@@ -12,7 +12,7 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "what_if", "timelines", "spark", "pyfunc", "tracking", "project", "pages", "checking",
+    "predict", "what_if", "timelines", "cards", "spark", "pyfunc", "tracking", "project", "pages", "checking",
     "preparing", "comparing", "train", "points", "report", "config", "cli",
 ]  # fmt: skip
 ONLY_IN = {
