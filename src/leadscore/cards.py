@@ -154,13 +154,17 @@ def hand_over(
     chosen = order[:top]
     names = [_name(number, case.rows.lead_id[place]) for number, place in enumerate(chosen, 1)]
     _clear(target)
+    found = HandOver(target, _frame([]), suppressed, len(order), tuple(case.findings))
+    replace_file(
+        target / "index.html", _index(case, found).encode()
+    )  # from now on known as ours
     rows: list[dict[str, Any]] = []
     for name, made in zip(names, _cards(case, chosen, digest), strict=True):
         if len(rows) % 10 == 0:
             progress(f"Writing the cards: {len(rows) + 1:,} of {len(chosen):,}")
         replace_file(target / name, made.html().encode())
         rows.append(_listed(len(rows) + 1, made, name))
-    found = HandOver(target, _frame(rows), suppressed, len(order), tuple(case.findings))
+    found = replace(found, frame=_frame(rows))
     write_table(found.frame, target / "handover.csv")
     write_table(found.frame, target / "handover.parquet")
     replace_file(target / "index.html", _index(case, found).encode())

@@ -190,7 +190,7 @@ def test_a_moment_without_a_zone_is_in_the_projects(
 
 def test_explain_in_three_ways(run: Run, model: Path, wide: Path, wide_frame: pd.DataFrame) -> None:
     (why,) = load(model).explain(wide_frame, lead_id=5003)
-    words = ("explain", model, wide / "leads.csv", "--lead", "5003")
+    words = ("explain", model, wide / "leads.csv", "--lead", "5003", "--short")
     text = run(*words)
     assert text.code == 0, text.err
     assert text.out == why.text() + "\n"

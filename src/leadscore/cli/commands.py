@@ -29,6 +29,8 @@ from leadscore.cli.timeline import timeline
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
 
 if TYPE_CHECKING:
+    from leadscore.explain.card import Explanation
+    from leadscore.explain.full import Card
     from leadscore.project import Project
     from leadscore.train import Trained
 
@@ -208,23 +210,44 @@ def score(
 def explain_lead(
     model: Model,
     leads: Leads,
-    lead: Annotated[str, typer.Option(help="The id of the lead.", metavar="ID")],
+    lead: Annotated[str | None, typer.Option(help="The id of the lead.", metavar="ID")] = None,
     events: Events = None,
     history: History = None,
     as_of: AsOf = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Cards of the best leads in place of one, with a ranked list.")
+    ] = False,
+    top: Annotated[int | None, typer.Option(help="With --all: how many, at most.", min=1)] = None,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.text,
-    out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="The reasons alone.")] = False,
+    all_reasons: Annotated[
+        bool, typer.Option("--all-reasons", help="Every reason in place of everything else.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A file to write instead of the screen; with --all, a folder.")
+    ] = None,
 ) -> None:
-    """Explain one lead's score: reasons in points that add up to it."""
+    """Explain a lead's score: reasons in points that add up to it, what happened, what would change it."""
+    from leadscore import bundle, cards
     from leadscore.files import replace_file
     from leadscore.predict import load
 
+    if every == (lead is not None):
+        found = "both" if every else "neither"
+        raise UsageError(explain("--lead ID for one lead, or --all", found, "choose one of them"))
+    if every:
+        hand_over(model, leads, events, history, as_of, top, out)
+        return
     show.require_place(out, model, leads, events, history)
     loaded = load(model)
     moment = show.moment(as_of, loaded)
-    why = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
+    if short:
+        why: Explanation | Card = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
+    else:
+        digest = bundle.digest(model)
+        why = cards.card(loaded, leads, events, moment, lead_id=lead, history=history, digest=digest)
     text = {
-        Format.text: why.text,
+        Format.text: lambda: why.text(all_reasons=all_reasons),
         Format.json: lambda: json.dumps(why.to_dict(), indent=2, ensure_ascii=False),
         Format.html: why.html,
     }[form]()
@@ -232,6 +255,40 @@ def explain_lead(
         print(text)
     else:
         print(replace_file(out, f"{text}\n".encode()))
+
+
+def hand_over(
+    model: Path,
+    leads: Path,
+    events: Path | None,
+    history: Path | None,
+    as_of: str | None,
+    top: int | None,
+    out: Path | None,
+) -> None:
+    """Write the cards of the best leads into a folder."""
+    from leadscore import bundle, cards
+    from leadscore.predict import load
+
+    if out is None:
+        raise UsageError(explain("a folder for the cards", "none", "name one with --out"))
+    show.require_place(cards.require_folder(out) / "index.html", model, leads, events, history)
+    loaded = load(model)
+    found = cards.hand_over(
+        loaded,
+        leads,
+        events,
+        show.moment(as_of, loaded),
+        folder=out,
+        top=top,
+        history=history,
+        digest=bundle.digest(model),
+        progress=show.progress,
+    )
+    show.findings(found.findings)
+    if found.suppressed:
+        print(f"note: {found.suppressed:,} leads held back by a rule of the policy", file=sys.stderr)
+    print(f"{len(found.frame):,} cards of {found.leads:,} leads: {found.folder / 'index.html'}")
 
 
 @app.command()

@@ -181,6 +181,8 @@ class Card:
         lines += ["", *layout.sum_lines(why, width, all_reasons=all_reasons)]
         if self.timeline is not None:
             lines += ["", "What happened (UTC)", *layout.wrapped(self.triggers, width)]
+            first = whole(float(self.timeline.score[0]))
+            lines += layout.row(f"{first:d}", f"score at {self.timeline.start:%Y-%m-%d %H:%M}", width)
             for row in strip.rows(self.timeline):
                 if not row.silent:
                     marks = "".join(f" >> {stage_name(stage)}" for stage in row.reached)
@@ -237,7 +239,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 def _lists(card: Card) -> list[tuple[str, list[str]]]:
     """Give the sentences below the sum, under their headings."""
     responses = [f"{response.text} ({layout.signed(response.points)})" for response in card.responses]
-    gaps = [f"Not known: {_listed(card.missing)}."] * bool(card.missing)
+    gaps = [f"Not known: {_listed(card.missing)}."] if card.missing else []
     gaps += [*card.unlike[:MOST_NAMED], *card.notes]
     found = {
         "Responded to best": responses,
