@@ -325,3 +325,13 @@ def test_one_lead_and_ten_thousand_have_the_same_bits(kind):
             assert getattr(part, name).tolist() == getattr(batch, name)[chosen].tolist(), name
         own = family_sums(part.points, families)
         assert all(own[name].tolist() == sums[name][chosen].tolist() for name in FAMILIES)
+
+
+@pytest.mark.parametrize("n", [0, 1, FEW, FEW + 1, 3_000])
+@pytest.mark.parametrize("kind", ["forest", "hazard"])
+def test_both_at_one_go_are_each_alone(kind, n):
+    scorer, _ = models()[kind]
+    M = rows(np.random.default_rng(14), n)
+    margin, base, parts = scorer.explained(M)
+    assert margin.tolist() == scorer.margin(M).tolist()
+    assert (base, parts.tolist()) == (scorer.contributions(M)[0], scorer.contributions(M)[1].tolist())

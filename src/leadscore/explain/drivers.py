@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.models.calibration import Scale, Sigmoid, probability
+from leadscore.models.forest import Forest
+from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
 from leadscore.models.scorer import Scorer
 
@@ -68,8 +70,8 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
     DriverPoints
         Its `points` have one column for each of `scorer.drivers`.
     """
-    middle, phi = scorer.contributions(M)
-    log_odds = calibration.log_odds(scorer.margin(M))
+    margin, middle, phi = _explained(scorer, M)
+    log_odds = calibration.log_odds(margin)
     raw, score = scale.raw(log_odds), scale.score(log_odds)
     typical = calibration.log_odds(middle)
     return DriverPoints(
@@ -81,6 +83,13 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
         probability=probability(log_odds),
         log_odds=log_odds,
     )
+
+
+def _explained(scorer: Scorer, M: Floats) -> tuple[Floats, float, Floats]:
+    """Give margins, base and contributions; of trees at one go, which gives the same bits."""
+    if isinstance(scorer, Forest | HazardForest):
+        return scorer.explained(M)
+    return scorer.margin(M), *scorer.contributions(M)
 
 
 def grouped(points: Floats, keys: Sequence[Key]) -> tuple[tuple[Key, ...], Floats]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from leadscore.errors import ModelError, UsageError, explain, shown
 from leadscore.models.forest import Forest
+from leadscore.models.lookup import in_order
 from leadscore.models.matrix import Column, Floats, is_finite
 
 WEEK = 7.0  # days: what is urgent is likely within so many
@@ -174,23 +175,39 @@ class HazardForest:
         contributions : array of shape (n, columns)
             base plus a row's sum is its margin, within rounding.
         """
-        base, common = self.shared.contributions(M)
-        shared = self.shared.margin(M)
+        _, base, split = self.explained(M)
+        return base, split
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give what `margin` and `contributions` give, to the last bit; trees are asked once.
+
+        Parameters
+        ----------
+        M : array of shape (n, columns)
+
+        Returns
+        -------
+        margin : array of shape (n,)
+        base : float
+        contributions : array of shape (n, columns)
+        """
+        shared, base, common = self.shared.explained(M)
         bases, parts, goals = [], [], []
         for offset, forest in zip(self.offsets, self.own, strict=True):
-            more, phi = forest.contributions(M)
+            own, more, phi = forest.explained(M)
             bases.append(np.array([offset + base + more]))
             parts.append(phi)
-            goals.append(offset + shared + forest.margin(M))
-        typical = float(log_odds_of(bases)[0])
+            goals.append(offset + shared + own)
+        margin, typical = log_odds_of(goals), float(log_odds_of(bases)[0])
         split = np.zeros_like(common)
         for weight, phi in zip(_path_weights(bases, goals), parts, strict=True):
             split += weight[:, None] * (common + phi)
-        rest, size = log_odds_of(goals) - typical, np.zeros(len(M))
-        for column in split.T:
-            rest, size = rest - column, size + np.abs(column)
-        split += np.abs(split) * np.divide(rest, size, out=np.zeros(len(M)), where=size > 0)[:, None]
-        return typical, split
+        if split.size:
+            size = np.abs(split)
+            rest = in_order(margin - typical, -split.T)
+            whole = in_order(np.zeros(len(M)), size.T.copy())
+            split += size * np.divide(rest, whole, out=np.zeros(len(M)), where=whole > 0)[:, None]
+        return margin, typical, split
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form: hazard.json, shared.npz and an interval_*.npz for each interval."""
@@ -309,6 +326,8 @@ _SMALL = -30.0  # of logarithms: what lies below is its own log(1 + x), to the l
 _FAINT, _CERTAIN = 1e-12, 700.0  # rates, or logarithms of rates: what lies beyond makes no difference
 _RESTORE = "restore the model's files"
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_WAY = (1.0 + _NODES) / 2  # how far along the path each node is
+_ROWS = 1 << 10  # rows whose paths are followed at a time: they stay in the cache
 
 
 def _log_softplus(margin: Floats) -> Floats:
@@ -321,15 +340,13 @@ def _rates(hazards: Sequence[Floats]) -> list[Floats]:
     return [np.exp(_log_softplus(margin)) for margin in hazards]
 
 
-def _log_total(hazards: Sequence[Floats]) -> Floats:
+def _log_total(hazards: Sequence[Floats] | Floats) -> Floats:
     """Give the logarithm of the intervals' rates together, one after the other."""
-    logs = [_log_softplus(margin) for margin in hazards]
-    top = logs[0]
-    for log in logs[1:]:
-        top = np.maximum(top, log)
-    total = np.zeros(len(top))
-    for log in logs:
-        total += np.exp(log - top)
+    logs = _log_softplus(np.asarray(hazards))
+    top = logs.max(axis=0)
+    total = np.zeros(top.shape)
+    for rate in np.exp(logs - top):
+        total += rate
     log_total: Floats = top + np.log(total)
     return log_total
 
@@ -340,15 +357,17 @@ def _log_chance(log_total: Floats) -> Floats:
     return np.where(log_total < _SMALL, log_total, np.log(-np.expm1(-np.exp(some))))
 
 
-def _path_weights(start: Sequence[Floats], goal: Sequence[Floats]) -> list[Floats]:
+def _path_weights(start: Sequence[Floats], goal: Sequence[Floats]) -> Floats:
     """Average dG/df_j = h_j / P over the straight path from the start to each row's goal."""
-    weights = [np.zeros(len(margin)) for margin in goal]
-    for node, part in zip(_NODES, _WEIGHTS, strict=True):
-        way = (1.0 + node) / 2
-        at = [begin + way * (end - begin) for begin, end in zip(start, goal, strict=True)]
-        log_chance = _log_chance(_log_total(at))
-        for j, margin in enumerate(at):
-            weights[j] += part / 2 * np.exp(-np.logaddexp(0.0, -margin) - log_chance)
+    begin, end = np.stack(start), np.stack(goal)
+    weights = np.zeros(end.shape)
+    for first in range(0, end.shape[1], _ROWS):
+        rows = slice(first, first + _ROWS)
+        # along three axes: intervals, then nodes, then rows
+        at = begin[:, None, :] + _WAY[:, None] * (end[:, rows] - begin)[:, None, :]
+        matters = np.exp(-np.logaddexp(0.0, -at) - _log_chance(_log_total(at)))
+        for k, part in enumerate(_WEIGHTS):
+            weights[:, rows] += part / 2 * matters[:, k]
     return weights
 
 

@@ -83,13 +83,8 @@ class Lookup:
         -------
         array of shape (n,)
         """
-        answers, out = self._answers(X), np.zeros((1, X.shape[1]))
-        if self._long:
-            return self._walked(answers, out[0])
-        every = np.arange(len(self._value))
-        _add(self._value, every, 0 * every, self._codes_of(answers), out)
-        margin: Floats = out[0]
-        return margin
+        answers = self._answers(X)
+        return self._margin(answers, self._codes_of(answers))
 
     def contributions(self, X: Floats) -> Floats:
         """Add up the SHAP values of all units, column by column.
@@ -102,11 +97,14 @@ class Lookup:
         -------
         array of shape (columns, n)
         """
-        answers, out = self._answers(X), np.zeros(X.shape)
-        column, unit, table = self._phi
-        _add(table, unit, column, self._codes_of(answers), out)
-        self._add_long(answers, out)
-        return out
+        answers = self._answers(X)
+        return self._contributions(answers, self._codes_of(answers))
+
+    def explained(self, X: Floats) -> tuple[Floats, Floats]:
+        """Give both to the same answers: the bits of `margin` and of `contributions`."""
+        answers = self._answers(X)
+        codes = self._codes_of(answers)
+        return self._margin(answers, codes), self._contributions(answers, codes)
 
     @property
     def questions(self) -> int:
@@ -281,6 +279,24 @@ class Lookup:
             codes += bits.take(question, axis=0)
         return codes
 
+    # ---- from codes to numbers
+
+    def _margin(self, answers: Bools, codes: Bytes) -> Floats:
+        out = np.zeros((1, answers.shape[1]))
+        if self._long:
+            return self._walked(answers, out[0])
+        every = np.arange(len(self._value))
+        _add(self._value, every, 0 * every, codes, out)
+        margin: Floats = out[0]
+        return margin
+
+    def _contributions(self, answers: Bools, codes: Bytes) -> Floats:
+        out = np.zeros((len(self.forest.columns), answers.shape[1]))
+        column, unit, table = self._phi
+        _add(table, unit, column, codes, out)
+        self._add_long(answers, out)
+        return out
+
     # ---- what has no tables
 
     def _walked(self, answers: Bools, total: Floats) -> Floats:
@@ -294,7 +310,7 @@ class Lookup:
                 agrees &= answers[question] == goes_left[:, None]
             agrees |= paths.alone[leaves][:, None]
             values = np.where(agrees, self.forest.leaf_value[leaves][:, None], 0.0)
-            total = _in_order(total, values)
+            total = in_order(total, values)
         return total
 
     def _add_long(self, answers: Bools, out: Floats) -> None:
@@ -371,7 +387,7 @@ def _add(table: Floats, unit: Ints, column: Ints, codes: Bytes, out: Floats) -> 
         else:
             for first, end in pairwise(_runs(column[some])):
                 row = out[column[start + first]]
-                row[:] = _in_order(row, values[first:end])
+                row[:] = in_order(row, values[first:end])
 
 
 def _runs(values: Ints | Floats) -> list[int]:
@@ -380,8 +396,24 @@ def _runs(values: Ints | Floats) -> list[int]:
     return [0, *new.tolist(), len(values)] if len(values) else []
 
 
-def _in_order(total: Floats, values: Floats) -> Floats:
-    """Add rows to a total one after the other: NumPy would sum a single column in pairs, with other bits."""
+def in_order(total: Floats, values: Floats) -> Floats:
+    """Add rows to a total one after the other: NumPy would sum a single column in pairs, with other bits.
+
+    Parameters
+    ----------
+    total : array of shape (n,)
+    values : array of shape (at least 1, n), row-contiguous
+        Used up.
+
+    Returns
+    -------
+    array of shape (n,)
+
+    Examples
+    --------
+    >>> in_order(np.array([1.0]), np.array([[2.0], [3.0]]))
+    array([6.])
+    """
     values[0] += total
     few = len(total) <= FEW
     added: Floats = np.add.accumulate(values, axis=0)[-1] if few else np.add.reduce(values, axis=0)
