@@ -330,6 +330,19 @@ def test_ranges_read_well(x, words):
     assert cut(x, Column("x"), None, x, 12).words[:-1] == words
 
 
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.array([-1.7e308, -1e300, -5e-324, 0.0, 5e-324, 1e-200, 3.0, 1e17, 1e300, 1.7e308]),
+        np.arange(10) * 5e-324,
+    ],
+)
+def test_numbers_without_measure_do_no_harm(x):
+    coded = cut(x, Column("x"), None, x, 12)
+    assert np.bincount(coded.codes).sum() == len(x)
+    assert max(map(len, coded.words)) < 40
+
+
 def test_shares_are_percentages():
     feature = AttributeFeature("filled_share", fields=("a", "b", "c"))
     coded = cut(np.array([1 / 3, 2 / 3, 1.0]), Column("filled_share"), feature, np.zeros(3), 12)

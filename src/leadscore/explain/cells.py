@@ -15,6 +15,7 @@ from leadscore.models.matrix import OTHER, Column, Floats
 
 _BINS: Final = 5
 _DISTINCT: Final = _BINS + 1  # numbers that stay what they are
+_VAST: Final = 1e15  # numbers from here on are no counts, and are not written in full
 _RARE: Final = 0.01  # of the rows: the highest of few distinct numbers are taken together while below this
 
 
@@ -118,7 +119,7 @@ def _ranges(x: Floats, feature: Feature | None) -> tuple[NDArray[np.int64], tupl
     rare = int((rows[::-1].cumsum() < _RARE * len(x)).sum())  # of the highest, all of them together
     if len(distinct) <= _DISTINCT and rare < 2:
         return np.searchsorted(distinct, x), tuple(_written(value, 6) for value in distinct.tolist())
-    whole = bool((distinct == np.round(distinct)).all())
+    whole = bool((distinct == np.round(distinct)).all() and np.abs(distinct).max() < _VAST)
     cuts = distinct[: -rare - 1] if len(distinct) <= _DISTINCT else _quantiles(x, float(distinct[0]))
     places = 0 if whole else _places(cuts, distinct)
     cuts = np.unique(np.round(cuts, places))
@@ -154,11 +155,13 @@ def _between(ends: list[float], whole: bool, places: int, highest: float) -> lis
 
 def _places(cuts: Floats, distinct: Floats) -> int:
     """Give the decimals that tell most cuts apart with two digits."""
-    gap = float(np.median(np.diff(cuts))) if len(cuts) > 1 else float(distinct[-1] - distinct[0])
-    return min(12, max(-12, 1 - math.floor(math.log10(gap))))
+    gaps = np.diff((cuts if len(cuts) > 1 else distinct[[0, -1]]) / 4)  # quarters do not overflow
+    return min(12, max(-12, 1 - math.floor(math.log10(max(np.median(gaps), 1e-300)) + math.log10(4))))
 
 
 def _written(value: float, places: int) -> str:
+    if abs(value) >= _VAST:
+        return f"{value:.4g}"
     text = f"{value:,.{max(0, places)}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
