@@ -17,7 +17,7 @@ from leadscore.explain import layout
 from leadscore.explain.card import WITHHELD, Explanation, odds, stage_name
 from leadscore.explain.changes import Change, Question
 from leadscore.explain.drivers import DriverPoints, whole
-from leadscore.explain.full import MOST_CHANGES, MOST_QUESTIONS, Card, Response
+from leadscore.explain.full import MOST_CHANGES, MOST_QUESTIONS, STYLES, Card, Response
 from leadscore.explain.strip import happening
 from leadscore.explain.timeline import EVENT, Timeline, instant
 from leadscore.explain.wording import clean, label
@@ -155,9 +155,7 @@ def hand_over(
     names = [_name(number, case.rows.lead_id[place]) for number, place in enumerate(chosen, 1)]
     _clear(target)
     found = HandOver(target, _frame([]), suppressed, len(order), tuple(case.findings))
-    replace_file(
-        target / "index.html", _index(case, found).encode()
-    )  # from now on known as ours
+    replace_file(target / "index.html", _index(case, found).encode())  # from now on known as ours
     rows: list[dict[str, Any]] = []
     for name, made in zip(names, _cards(case, chosen, digest), strict=True):
         if len(rows) % 10 == 0:
@@ -380,7 +378,7 @@ def _listed(rank: int, card: Card, name: str) -> dict[str, Any]:
         "score": why.score,
         "probability": why.probability if why.calibrated else np.nan,
         "grade": why.grade,
-        "trigger": trigger,
+        "trigger": clean(trigger, 200),
         "triggered_at": moment,
         **{f"reason_{i + 1}": reasons[i] if i < len(reasons) else "" for i in range(REASONS)},
         "card": name,
@@ -403,7 +401,7 @@ def _index(case: _Case, found: HandOver) -> str:
             "lead": clean(row["lead_id"]),
             "stage": stage_name(row["stage"]),
             "score": whole(row["score"]),
-            "chance": "" if np.isnan(row["probability"]) else odds(row["probability"]),
+            "chance": "" if np.isnan(row["probability"]) else odds(row["probability"]).removeprefix("about "),
             "reasons": [row[f"reason_{i + 1}"] for i in range(REASONS) if row[f"reason_{i + 1}"]],
         }
         for row in found.frame.to_dict("records")
@@ -418,7 +416,7 @@ def _index(case: _Case, found: HandOver) -> str:
         "withheld": "" if case.model.bundle.calibrated else WITHHELD,
         "made": f"Scored{moment} by {clean(case.model.bundle.name)}, policy revision {policy.revision}.",
     }
-    return layout.page("handover.html.j2", "Leads to hand over", given, ("card.css.j2", "full.css.j2"))
+    return layout.page("handover.html.j2", "Leads to hand over", given, STYLES)
 
 
 def _name(number: int, lead_id: object) -> str:

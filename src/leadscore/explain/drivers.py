@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from leadscore.models.calibration import Scale, Sigmoid, probability
 from leadscore.models.forest import Forest
 from leadscore.models.hazard import HazardForest
+from leadscore.models.linear import LinearTable
 from leadscore.models.matrix import Floats
+from leadscore.models.points import PointTable
 from leadscore.models.scorer import Scorer
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -86,8 +88,8 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
 
 
 def _explained(scorer: Scorer, M: Floats) -> tuple[Floats, float, Floats]:
-    """Give margins, base and contributions; of trees at one go, which gives the same bits."""
-    if isinstance(scorer, Forest | HazardForest):
+    """Give margins, base and contributions; at one go where a form can, which gives the same bits."""
+    if isinstance(scorer, Forest | HazardForest | LinearTable | PointTable):
         return scorer.explained(M)
     return scorer.margin(M), *scorer.contributions(M)
 

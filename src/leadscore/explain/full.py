@@ -14,7 +14,7 @@ from leadscore.explain.wording import clean, days
 MOST_CHANGES: Final = 3
 MOST_QUESTIONS: Final = 2
 MOST_NAMED: Final = 6  # fields that are not known, or unlike those of training
-_STYLES: Final = ("card.css.j2", "timeline.css.j2", "full.css.j2")
+STYLES: Final = ("card.css.j2", "timeline.css.j2", "full.css.j2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,11 @@ class Card:
         """Give the card as a page of its own: no script, nothing fetched, every value escaped."""
         why = self.explanation
         title = f"Lead {clean(why.lead_id)}: score {why.shown_score}"
-        return layout.page("full.html.j2", title, _view(self), _STYLES)
+        return layout.page("full.html.j2", title, _view(self), STYLES)
 
     def _repr_html_(self) -> str:
         article = layout.templates().get_template("full.html.j2").render(_view(self))
-        return f"<style>{layout.style(_STYLES)}</style>\n{article}"
+        return f"<style>{layout.style(STYLES)}</style>\n{article}"
 
 
 def between(low: float, high: float) -> str:
@@ -223,8 +223,8 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     letter, digit = why.grade.rstrip("1234"), why.grade.lstrip("ABCD")
     found = [("Trend", card.trend)] if card.trend else []
     for name, grade, points in (("Fit", letter, why.fit), ("Engagement", digit, why.engagement)):
-        said = f"{layout.signed(points)} points"
-        found.append((name, f"{grade} ({said})" if grade else said))
+        said = f"({layout.signed(points)} points)"
+        found.append((name, f"{grade} {said}" if grade else said.strip("()")))
     if card.urgency is not None and card.expected_days is not None:
         soon = f"{days(card.expected_days)} to the win on average"
         if why.calibrated:
@@ -271,10 +271,7 @@ def _view(card: Card) -> dict[str, Any]:
     shown = layout.view(why) | {"made": layout.made(why, card.digest), "sure": card.sure, "full": True}
     return {
         "card": shown,
-        "facts": [
-            {"name": name, "text": capital(said).replace("-", "−", said.startswith("-"))}
-            for name, said in _facts(card)
-        ],
+        "facts": [{"name": name, "text": capital(said.replace("(-", "(−"))} for name, said in _facts(card)],
         "lists": [{"heading": heading, "lines": said} for heading, said in _lists(card)],
         "timeline": None if card.timeline is None else strip.view(card.timeline),
     }

@@ -194,7 +194,7 @@ def families(why: Explanation) -> str:
 def made(why: Explanation, digest: str = "") -> str:
     """Say when, by which model and under which policy the score was made."""
     moment = "" if why.as_of is None else f" as of {why.as_of:%Y-%m-%d %H:%M} UTC"
-    model = f"{clean(why.model)} ({digest[:12]})" if digest else clean(why.model)
+    model = f"{clean(why.model)} ({clean(digest[:12])})" if digest else clean(why.model)
     return f"Scored{moment} by {model}, policy revision {why.policy_revision}."
 
 
