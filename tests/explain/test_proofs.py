@@ -328,10 +328,20 @@ def test_one_lead_and_ten_thousand_have_the_same_bits(kind):
 
 
 @pytest.mark.parametrize("n", [0, 1, FEW, FEW + 1, 3_000])
-@pytest.mark.parametrize("kind", ["forest", "hazard"])
+@pytest.mark.parametrize("kind", ["points", "linear", "forest", "hazard"])
 def test_both_at_one_go_are_each_alone(kind, n):
     scorer, _ = models()[kind]
     M = rows(np.random.default_rng(14), n)
     margin, base, parts = scorer.explained(M)
     assert margin.tolist() == scorer.margin(M).tolist()
     assert (base, parts.tolist()) == (scorer.contributions(M)[0], scorer.contributions(M)[1].tolist())
+
+
+@pytest.mark.parametrize("n", [1, FEW, FEW + 1, 3_000])
+def test_a_linear_table_adds_its_terms_one_after_the_other(n):
+    table, _ = models()["linear"]
+    M = rows(np.random.default_rng(15), n)
+    margin = np.full(n, table.intercept)
+    for j, term in enumerate(table.terms):
+        margin = margin + term.added(M[:, j].copy())
+    assert table.margin(M).tolist() == margin.tolist()

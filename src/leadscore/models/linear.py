@@ -1,13 +1,16 @@
 """A logistic model as a table: what each column adds to the margin, in closed form."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import ClassVar, TypeAlias
+from functools import cached_property
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leadscore.errors import ModelError, explain
+from leadscore.models.lookup import in_order
 from leadscore.models.matrix import Column, Floats, is_finite
 
 
@@ -78,6 +81,25 @@ class LevelsTerm:
 Term: TypeAlias = NumberTerm | LevelsTerm
 
 
+class _Numbers(NamedTuple):
+    """The terms of all columns of numbers at once, one row a term: the bits of `NumberTerm.added`."""
+
+    place: NDArray[np.intp]
+    logged: NDArray[np.intp]  # which of them
+    low: Floats
+    high: Floats
+    centre: Floats
+    scale: Floats
+    coefficient: Floats
+    missing: Floats
+
+    def added(self, x: Floats) -> Floats:
+        values = np.clip(x, self.low, self.high)
+        values[self.logged] = signed_log(values[self.logged])
+        standard = (values - self.centre) / self.scale
+        return np.where(np.isnan(x), self.missing, self.coefficient * standard)
+
+
 @dataclass(frozen=True)
 class LinearTable:
     """A linear margin: the intercept plus what each column adds.
@@ -128,18 +150,53 @@ class LinearTable:
     def margin(self, M: Floats) -> Floats:
         """Add up the columns in their order, so that one row and many give the same bits."""
         margin = np.full(len(M), self.intercept)
-        for j, term in enumerate(self.terms):
-            margin = margin + term.added(np.ascontiguousarray(M[:, j]))
+        for rows, added in self._added(M):
+            margin[rows] = in_order(margin[rows], added)
         return margin
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Compare what each column adds with its average in training: exact SHAP for independent columns."""
-        parts = np.empty(M.shape)
-        base = self.intercept
-        for j, term in enumerate(self.terms):
-            parts[:, j] = term.added(np.ascontiguousarray(M[:, j])) - term.mean
-            base += term.mean
+        _, base, parts = self.explained(M)
         return base, parts
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give margins, the base and contributions at one go: the bits of `margin` and `contributions`."""
+        margin, parts = np.full(len(M), self.intercept), np.empty((len(self.terms), len(M)))
+        base, means = self._typical
+        for rows, added in self._added(M):
+            np.subtract(added, means, out=parts[:, rows])
+            margin[rows] = in_order(margin[rows], added)
+        return margin, base, parts.T
+
+    def _added(self, M: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Give what each column (row) adds to some of the rows (column), block by block."""
+        numbers = self._numbers
+        for first in range(0, len(M) if self.terms else 0, _ROWS):
+            rows = slice(first, first + _ROWS)
+            X = np.ascontiguousarray(M[rows].T)
+            added = np.empty(X.shape)
+            added[numbers.place] = numbers.added(X[numbers.place])
+            for j, term in enumerate(self.terms):
+                if isinstance(term, LevelsTerm):
+                    added[j] = term.added(X[j])
+            yield rows, added
+
+    @cached_property
+    def _numbers(self) -> "_Numbers":
+        terms = [(j, term) for j, term in enumerate(self.terms) if isinstance(term, NumberTerm)]
+        own = [[getattr(term, name) for name in _Numbers._fields[2:]] for _, term in terms]
+        each = np.array(own, dtype=np.float64).reshape(len(terms), len(_Numbers._fields) - 2)
+        place = np.array([j for j, _ in terms], np.intp)
+        logged = np.flatnonzero([term.signed_log for _, term in terms])
+        return _Numbers(place, logged, *each.T[:, :, None])
+
+    @cached_property
+    def _typical(self) -> tuple[float, Floats]:
+        """The average margin, and what each column adds to it."""
+        base = self.intercept
+        for term in self.terms:
+            base += term.mean
+        return base, np.array([term.mean for term in self.terms])[:, None]
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form, linear.json."""
@@ -179,6 +236,7 @@ def signed_log(x: Floats) -> Floats:
 
 
 _RESTORE = "restore the model's files"
+_ROWS = 1 << 10  # rows served at a time: they stay in the cache
 
 
 def _fits(term: Term, column: Column) -> bool:

@@ -211,16 +211,21 @@ class PointTable:
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Compare each rule's points with its average in training; the base is the average total."""
-        parts = self._parts(M)
-        base = 0.0
-        for j, mean in enumerate(self.means):
-            parts[:, j] -= mean
-            base += mean
+        _, base, parts = self.explained(M)
         return base, parts
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give margins, the base and contributions at one go: the bits of `margin` and `contributions`."""
+        margin, parts = self._parts(M)
+        parts -= np.array(self.means)
+        base = 0.0
+        for mean in self.means:
+            base += mean
+        return margin, base, parts
 
     def with_means(self, M: Floats) -> "PointTable":
         """Give the same rules with their averages taken from these rows."""
-        return replace(self, means=tuple(float(part.mean()) for part in self._parts(M).T))
+        return replace(self, means=tuple(float(part.mean()) for part in self._parts(M)[1].T))
 
     def _earned(self, M: Floats) -> list[Floats]:
         return [rule.earned(M, self.columns) for rule in self.rules]
@@ -231,11 +236,12 @@ class PointTable:
             total = total + points
         return total
 
-    def _parts(self, M: Floats) -> Floats:
+    def _parts(self, M: Floats) -> tuple[Floats, Floats]:
+        """Give each row's total within the scale, and the points of each rule and what is cut."""
         earned = self._earned(M)
         total = self._total(earned, len(M))
-        cut = np.clip(total, LOWEST, HIGHEST) - total
-        return np.stack([*earned, cut], axis=1)
+        margin = np.clip(total, LOWEST, HIGHEST)
+        return margin, np.stack([*earned, margin - total], axis=1)
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form, points.yaml, which a person can read."""
