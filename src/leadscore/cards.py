@@ -17,7 +17,7 @@ from leadscore.explain import layout
 from leadscore.explain.card import WITHHELD, Explanation, odds, stage_name
 from leadscore.explain.changes import Change, Question
 from leadscore.explain.drivers import DriverPoints, whole
-from leadscore.explain.full import MOST_CHANGES, MOST_QUESTIONS, STYLES, Card, Response
+from leadscore.explain.full import MOST_CHANGES, MOST_QUESTIONS, STYLES, Card, Response, listed
 from leadscore.explain.strip import happening
 from leadscore.explain.timeline import EVENT, Timeline, instant
 from leadscore.explain.wording import clean, label
@@ -38,7 +38,8 @@ DAY: Final = 86_400_000_000  # microseconds
 WEEK: Final = 7 * DAY
 MOST_RESPONSES: Final = 3
 REASONS: Final = 3  # that the hand-over list names
-_SOME: Final = 0.5  # points of score from which a content is named
+_SOME: Final = 0.5  # points of score from which a content is named, or a question asked
+_TELLS: Final = 0.005  # or the chance that the answer changes the stage
 _NOT_ASKED: Final = ("lead_age", "filled_share")  # no field is missing where these are
 _MARK: Final = "leadscore hand-over"  # by which a list is known as one that this wrote
 _CARD: Final = re.compile(r"\d+-[0-9a-f]{12}\.html")
@@ -266,7 +267,10 @@ def _claims(
     if alone.score != why.score:  # one person with other leads, whose rows count here too
         return (), ()
     changes = what_if.changes(case.model, own.lead, **given, most=MOST_CHANGES)
-    return changes, what_if.questions(case.model, own.lead, **given, most=MOST_QUESTIONS)
+    asked = what_if.questions(case.model, own.lead, **given, most=MOST_QUESTIONS)
+    return changes, tuple(
+        one for one in asked if one.chance_of_change >= _TELLS or one.expected_move >= _SOME
+    )
 
 
 def _interval(model: LeadModel, split: DriverPoints) -> tuple[float, float, float] | None:
@@ -287,21 +291,24 @@ def _soon(model: LeadModel, M: Floats) -> tuple[float | None, float | None]:
 def _responses(line: Timeline) -> tuple[Response, ...]:
     """Find the contents whose events added most; what happened at one moment shares its points evenly."""
     points: dict[tuple[str, str], float] = defaultdict(float)
-    count: dict[tuple[str, str], int] = defaultdict(int)
     told: dict[tuple[str, str], str] = {}
     for step in line.steps:
         for one in step.happened:
             if one.kind == EVENT and one.content is not None:
                 key = one.what, one.content
                 points[key] += step.points / step.count
-                count[key] += 1
                 told.setdefault(key, happening(replace(one, known_at=one.at, channel=None)))
     best = sorted(points, key=lambda key: -points[key])[:MOST_RESPONSES]
     return tuple(
-        Response(_times(told[key], count[key]), *key, count[key], points[key])
+        Response(_times(told[key], _count(line, *key)), *key, _count(line, *key), points[key])
         for key in best
         if points[key] >= _SOME
     )
+
+
+def _count(line: Timeline, what: str, content: str) -> int:
+    known = line.happenings
+    return int(((known.what == what) & (known.content == content) & ~known.change).sum())
 
 
 def _times(told: str, count: int) -> str:
@@ -333,11 +340,11 @@ def _unlike(model: LeadModel, M: Floats) -> tuple[str, ...]:
         if called not in ways[way]:
             ways[way].append(called)
     said = {
-        NEVER_SEEN: "Unlike the leads of training, none of which had such a value",
+        NEVER_SEEN: "Never so in training (the value, or that there is none)",
         UNUSUAL: "An unusual combination, beside the leads of training",
     }
-    outside = "Far outside what the leads of training had"
-    return tuple(f"{said.get(way, outside)}: {', '.join(called)}." for way, called in ways.items())
+    outside = "Far outside the range of training"
+    return tuple(f"{said.get(way, outside)}: {listed(called)}." for way, called in ways.items())
 
 
 def _notes(line: Timeline | None) -> Iterator[str]:

@@ -308,7 +308,7 @@ def test_cut_points_that_are_none_are_refused(values):
 # ------------------------------------------------------------------------------------------------ HTML
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "article", "header", "footer", "section", "div", "p"),
-    *("b", "span", "svg", "rect", "circle", "table", "caption", "thead", "tbody", "tr", "th", "td"),
+    *("h1", "b", "span", "svg", "rect", "circle", "table", "caption", "thead", "tbody", "tr", "th", "td"),
 }
 ATTRIBUTES = {
     *(

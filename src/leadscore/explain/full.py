@@ -1,6 +1,6 @@
 """The complete card of a lead: why it has its score, what happened, what would change it and what to ask."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -107,8 +107,10 @@ class Card:
         if self.before is None:
             return ""
         then, now = whole(self.before[1]), self.explanation.shown_score
-        moved = "unchanged" if then == now else f"{'up' if now > then else 'down'} {abs(now - then)}"
-        return f"{moved} in {days(self.before[0])}, from {then} to {now}"
+        if then == now:
+            return f"unchanged in {days(self.before[0])}"
+        moved = "up" if now > then else "down"
+        return f"{moved} {abs(now - then)} in {days(self.before[0])}, from {then} to {now}"
 
     @property
     def triggers(self) -> tuple[str, ...]:
@@ -187,6 +189,7 @@ class Card:
                 if not row.silent:
                     marks = "".join(f" >> {stage_name(stage)}" for stage in row.reached)
                     lines += layout.row(f"{row.shown:+d}", f"{row.when}  {row.text}{marks}", width)
+            lines += layout.wrapped(tuple(map(_sentence, self.timeline.notes)), width)
         for heading, sentences in _lists(self):
             lines += ["", heading, *(line for said in sentences for line in layout.row("-", said, width))]
         return "\n".join([*lines, "", *layout.made_lines(why, width, self.digest)])
@@ -239,7 +242,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 def _lists(card: Card) -> list[tuple[str, list[str]]]:
     """Give the sentences below the sum, under their headings."""
     responses = [f"{response.text} ({layout.signed(response.points)})" for response in card.responses]
-    gaps = [f"Not known: {_listed(card.missing)}."] if card.missing else []
+    gaps = [f"Not known: {listed(card.missing)}."] if card.missing else []
     gaps += [*card.unlike[:MOST_NAMED], *card.notes]
     found = {
         "Responded to best": responses,
@@ -255,7 +258,14 @@ def _asked(question: Question) -> str:
     return f"{question.text}{examples}"
 
 
-def _listed(words: tuple[str, ...]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Name a few, and say how many more there are.
+
+    Examples
+    --------
+    >>> listed(["industry"]), listed(list("abcdefgh"))
+    ('industry', 'a, b, c, d, e, f and 2 more')
+    """
     more = len(words) - MOST_NAMED
     named = [*words[:MOST_NAMED], *([f"{more:,} more"] * (more > 0))]
     return ", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1]
