@@ -311,7 +311,7 @@ def simulate(
 @app.command()
 def demo(config: Config, out: Annotated[Path, typer.Option(help="The model directory to write.")]) -> None:
     """Train on a simulated world, then score, explain and tune: the whole path in one go."""
-    from leadscore import bundle
+    from leadscore import bundle, cards
     from leadscore import config as configs
     from leadscore.files import replace_file, write_table
     from leadscore.predict import load
@@ -334,11 +334,12 @@ def demo(config: Config, out: Annotated[Path, typer.Option(help="The model direc
     leads, events = world.leads.filter(world.truth.closed_at >= world.end), folder / "events.parquet"
     frame = model.score(leads, events, world.end)
     best = str(frame["lead_id"].iloc[int(frame["score"].argmax())])
-    why = model.explain(leads, events, world.end, lead_id=best)[0]
+    card = cards.card(model, leads, events, world.end, lead_id=best, digest=bundle.digest(out))
+    why = card.explanation
     print(f"\nThe best of {len(frame):,} leads that are open at the end of the data:\n\n{why.text()}\n")
     show.tuning(tune(project, trained.bundle.past))
     print(f"\nScores   {write_table(frame, folder / 'scores.csv')}")
-    print(f"Card     {replace_file(out.with_name(f'{out.name}.card.html'), why.html().encode())}")
+    print(f"Card     {replace_file(out.with_name(f'{out.name}.card.html'), card.html().encode())}")
     print(f"Report   {_report_of(out)}\nModel    {out}")
 
 

@@ -1,7 +1,7 @@
 """One lead's own rows of the tables, as plain values: what a caller would pass for that lead alone."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,14 @@ from leadscore.data.columns import Mask, ids, mask
 from leadscore.data.contract import Contract
 from leadscore.data.readers import read_given
 
+_MANY: Final = 1_000
+
 
 class OwnRows(NamedTuple):
     """A lead as a mapping, with its events and the changes of its profile; None where there is no table."""
 
     lead: dict[str, Any]
-    events: list[dict[str, Any]] | None
+    events: list[dict[str, Any]] | pa.Table | None
     history: list[dict[str, Any]] | None
 
 
@@ -56,7 +58,7 @@ def own_rows(
         visitor = own.get(contract.visitor_id) if contract.visitor_id is not None else None
         yield OwnRows(
             own,
-            None if happened is None else _records(happened, _visits(happened, columns, lead, visitor)),
+            None if happened is None else _few(happened, _visits(happened, columns, lead, visitor)),
             None if changes is None else _records(changes, changes.of(lead)),
         )
 
@@ -66,6 +68,7 @@ class _Keyed(NamedTuple):
 
     table: pa.Table
     owner: pa.Array
+    loose: bool
 
     def of(self, lead: int | str) -> Mask:
         return mask(pc.fill_null(pc.equal(self.owner, str(lead)), False))
@@ -75,10 +78,10 @@ def _read(contract: Contract, given: object, name: str, column: str) -> _Keyed:
     """Read a table, with its ids as the door reads them."""
     read = read_given(given, name, contract.delimiter)
     if column not in read.columns:
-        return _Keyed(read.table, pa.nulls(read.table.num_rows, pa.string()))
+        return _Keyed(read.table, pa.nulls(read.table.num_rows, pa.string()), read.loose)
     key = ids(read.column(column, column), typed=read.typed)
     table = read.table.set_column(read.columns.index(column), column, key)
-    return _Keyed(table, key.cast(pa.string()))
+    return _Keyed(table, key.cast(pa.string()), read.loose)
 
 
 def _visits(events: _Keyed, columns: dict[str, str], lead: int | str, visitor: Any) -> Mask:
@@ -91,6 +94,13 @@ def _visits(events: _Keyed, columns: dict[str, str], lead: int | str, visitor: A
     return own | mask(
         pc.fill_null(pc.is_in(who, pa.array(sorted(seen), pa.string())), False).combine_chunks()
     )
+
+
+def _few(keyed: _Keyed, rows: Mask) -> list[dict[str, Any]] | pa.Table:
+    """Give rows as mappings, which is quick for few of them, or as a table."""
+    if keyed.loose or rows.sum() <= _MANY:
+        return _records(keyed, rows)
+    return keyed.table.filter(pa.array(rows))
 
 
 def _records(keyed: _Keyed, rows: Mask) -> list[dict[str, Any]]:
