@@ -21,7 +21,7 @@ def main() -> None:
     if not CARD.is_file():
         sys.exit(f"expected {CARD.relative_to(ROOT)}; found none; run make demo first")
     with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *QUIET.split(), f"--user-data-dir={profile}", "--window-size=760,900"]
+        command = [browser, *QUIET.split(), f"--user-data-dir={profile}", "--window-size=760,1500"]
         subprocess.run(
             [*command, "--force-device-scale-factor=1.5", f"--screenshot={PICTURE}", CARD.as_uri()],
             check=True,
