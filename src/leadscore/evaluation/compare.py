@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
-from leadscore.evaluation.fitting import Rows, chance, fitted
+from leadscore.evaluation.fitting import Rows, chance, fitted, side_by_side
 from leadscore.evaluation.metrics import (
     METRICS,
     Floats,
@@ -317,12 +317,8 @@ def _predict(
     progress: Callable[[int, int, str], None] | None,
 ) -> pd.DataFrame:
     """Fit and predict fold by fold: the only slow part."""
-    from joblib import Parallel, delayed
-
     jobs = [(fold, name) for fold in folds for name in models]
-    fits = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit_and_say)(name, models[name], rows, fold) for fold, name in jobs
-    )
+    fits = side_by_side(_fit_and_say, ((name, models[name], rows, fold) for fold, name in jobs), n_jobs)
     said: dict[str, list[Floats]] = {name: [] for name in models}
     for done, ((fold, name), probability) in enumerate(zip(jobs, fits, strict=True), start=1):
         said[name].append(probability)

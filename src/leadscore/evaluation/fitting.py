@@ -1,6 +1,8 @@
 """One fit: the rows that all models see, as far as they were known, and what a model says of others."""
 
 import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,3 +129,16 @@ def chance(model: Any, X: pd.DataFrame | NDArray[Any], name: str) -> Floats:
         found = f"others from {shown(name)!r}"
         raise ModelError(explain("probabilities between 0 and 1", found, "look at its predict_proba"))
     return won
+
+
+def side_by_side(
+    function: Callable[..., Floats], arguments: Iterable[tuple[Any, ...]], n_jobs: int
+) -> Iterator[Floats]:
+    """Call a function with each of many arguments, `n_jobs` at a time, and give what it returns in order."""
+    from joblib import Parallel, delayed
+
+    with warnings.catch_warnings():
+        # a worker that has grown large is replaced by a fresh one: nothing is lost
+        warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+        calls = (delayed(function)(*each) for each in arguments)
+        yield from Parallel(n_jobs=n_jobs, return_as="generator")(calls)

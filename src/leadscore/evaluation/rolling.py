@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.errors import DataError, UsageError, explain, shown
-from leadscore.evaluation.fitting import Rows, chance, fitted, takes
+from leadscore.evaluation.fitting import Rows, chance, fitted, side_by_side, takes
 from leadscore.evaluation.metrics import Floats, Ints
 from leadscore.evaluation.splits import Fold
 from leadscore.models.calibration import fit_level, log_odds_of, probability
@@ -302,8 +302,6 @@ def _fit_all(
     progress: Callable[[int, int, str], None] | None,
 ) -> dict[str, list[Floats]]:
     """Give the log-odds of every tested row by every way to fit every family: the only slow part."""
-    from joblib import Parallel, delayed
-
     places: dict[tuple[str, int, tuple[str, ...], int], list[int]] = {}
     jobs: dict[tuple[str, int, tuple[str, ...], int], Ints] = {}
     for name, ways in plans.items():
@@ -316,24 +314,17 @@ def _fit_all(
                 key = (name, k, plan.without, len(train))  # equal windows are fitted once
                 jobs[key] = train
                 places.setdefault(key, []).append(way)
-    order = sorted(jobs, key=lambda key: -len(jobs[key]))  # the longest first: the cores end together
-    fits = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit_and_say)(
-            key[0],
-            models[key[0]],
-            rows,
-            jobs[key],
-            at[key[1]] - when[jobs[key]],
-            origins[key[1]].test,
-            key[2],
-        )
-        for key in order
+    longest_first = sorted(jobs.items(), key=lambda job: -len(job[1]))  # the cores end together
+    arguments = (
+        (name, models[name], rows, train, at[k] - when[train], origins[k].test, without)
+        for (name, k, without, _), train in longest_first
     )
+    fits = side_by_side(_fit_and_say, arguments, n_jobs)
     said: dict[tuple[str, int, int], Floats] = {}
-    for done, (key, log_odds) in enumerate(zip(order, fits, strict=True), start=1):
+    for done, ((key, _), log_odds) in enumerate(zip(longest_first, fits, strict=True), start=1):
         said.update(((key[0], way, key[1]), log_odds) for way in places[key])
         if progress is not None:
-            progress(done, len(order), f"{key[0]}, {origins[key[1]].name}")
+            progress(done, len(jobs), f"{key[0]}, {origins[key[1]].name}")
     return {
         name: [
             np.concatenate([said[name, way, k] for k in range(len(origins))])
