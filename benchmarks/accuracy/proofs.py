@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -35,7 +36,8 @@ def main() -> None:
             f"`python benchmarks/accuracy/{name}.py`, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}; "
             f"{time.perf_counter() - began:.0f} s, load average {load:.1f} when it began."
         )
-        written(PROOFS[name], f"{told}\n\n```\n{done.stdout.strip()}\n```", DOCUMENT)
+        text = re.sub("(?m)^#+ ", "", done.stdout).strip()  # its headings are no sections of the document
+        written(PROOFS[name], f"{told}\n\n```\n{text}\n```", DOCUMENT)
 
 
 if __name__ == "__main__":
