@@ -40,6 +40,9 @@ docs: $(READY)  ## rebuild the picture and the figures that README and docs/ sho
 bench: $(READY)  ## speed beside peers in the same run, printed and written to docs/benchmarks.md
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/explain.py
+	$(BIN)/python benchmarks/timeline.py --write
+	$(BIN)/python benchmarks/changes.py
+	$(BIN)/python benchmarks/causes.py
 
 bench-accuracy: $(READY)  ## models beside what others do on unseen leads, printed and written to docs/accuracy.md
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy
