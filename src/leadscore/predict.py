@@ -121,7 +121,7 @@ class LeadModel:
             the best), and of a hazard model ``urgency`` (the share of the chance that falls in the next 7
             days) and ``expected_days`` (to the win of a lead that is won within the horizon).
         withhold : bool
-            Where the model's chances did not hold on later leads, give nan in place of probability and
+            Where the model's chances have not proven to hold, give nan in place of probability and
             score, and say so in a column `calibrated`; the rank is then given too.
 
         Returns

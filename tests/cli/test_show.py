@@ -374,7 +374,7 @@ def test_chances_that_did_not_hold_are_withheld_on_request(
     done = run("score", "model", *tables, "--out", "s.csv", *(["--withhold"] if withhold else []))
     assert done.code == 0, done.err
     (warned,) = [line for line in done.err.splitlines() if line.startswith("warning: ")]
-    assert "did not hold" in warned
+    assert "have not proven to hold" in warned
     assert ("--withhold" in warned) != withhold
     scores = pd.read_csv("s.csv")
     assert scores["probability"].isna().all() == withhold

@@ -202,7 +202,7 @@ def score(
     show.findings(frame.attrs["findings"])
     if not loaded.bundle.calibrated:
         do = "they are withheld, and the rank is given" if withhold else "--withhold gives the rank alone"
-        show.warning(f"the chances of this model did not hold when it was trained: {do}")
+        show.warning(f"the chances of this model have not proven to hold: {do}")
     print(f"{len(frame):,} leads scored: {write_table(frame, out)}")
 
 

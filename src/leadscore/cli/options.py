@@ -22,7 +22,8 @@ Also = Annotated[
 Withhold = Annotated[
     bool,
     typer.Option(
-        "--withhold", help="No percentage where the model's chances did not hold: the rank in its place."
+        "--withhold",
+        help="No percentage where the model's chances have not proven to hold: the rank in its place.",
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison or audit as JSON.")]

@@ -22,7 +22,7 @@ MOST_DOWN: Final = 2
 LIMIT: Final = "limit"
 FEW: Final = 0.0095  # a chance below this is said in 1,000
 WITHHELD: Final = (
-    "No percentage is given: this model's chances did not hold on later leads. Its scores put leads in order."
+    "No percentage is given: this model's chances have not proven to hold. Its scores put leads in order."
 )
 
 
