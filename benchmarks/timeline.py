@@ -56,10 +56,10 @@ def main() -> None:
     as_of = came + timedelta(days=DAYS + 1)
     load_average = os.getloadavg()[0]
     few, many = (history(done, came, size) for size in (1_000, 100_000))
-    people = timelines._people(model, [lead], few, as_of, None)
+    people = timelines.read_people(model, [lead], few, as_of, None)
 
     def follow(*, drivers: bool) -> object:
-        line = timelines._timeline(model, people, 0, None, drivers=drivers)
+        line = timelines.follow(model, people, 0, None, drivers=drivers)
         return line.score, line.triggers
 
     shown = timelines.timeline(model, [lead], few, as_of)
@@ -67,7 +67,7 @@ def main() -> None:
         BARE: cpu(lambda: follow(drivers=False), given.rounds),
         "the same with drivers": cpu(lambda: follow(drivers=True), given.rounds),
         "reading the tables before that": cpu(
-            lambda: timelines._people(model, [lead], few, as_of, None), given.rounds
+            lambda: timelines.read_people(model, [lead], few, as_of, None), given.rounds
         ),
         "writing it as text after that": cpu(shown.text, given.rounds),
         "100,000 events, from the tables to the text": cpu(

@@ -29,7 +29,7 @@ from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
 from leadscore.models.novelty import NEVER_SEEN, UNUSUAL
 from leadscore.policy.policy import STAGES, stages
-from leadscore.predict import LeadModel, Moment, _place
+from leadscore.predict import LeadModel, Moment, place_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,11 +207,11 @@ class _Case:
         if lead_id is None:
             found = f"{len(self.rows):,} leads that can be scored"
             raise UsageError(explain("one lead, or the id of one", found, "pass lead_id (--lead)"))
-        return int(_place(self.rows, lead_id, self.findings)[0])
+        return int(place_of(self.rows, lead_id, self.findings)[0])
 
 
 def _read(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: Any) -> _Case:
-    rows, findings = model._rows(leads, events, as_of, history)
+    rows, findings = model.rows(leads, events, as_of, history)
     return _Case(model, leads, events, as_of, history, rows, findings)
 
 
@@ -219,22 +219,22 @@ def _cards(case: _Case, places: Sequence[int], digest: str) -> Iterator[Card]:
     model, contract = case.model, case.model.bundle.contract
     people = None
     if model.needs_time:
-        people = timelines._people(model, case.leads, case.events, case.as_of, case.history)
+        people = timelines.read_people(model, case.leads, case.events, case.as_of, case.history)
     lead_ids = [_plain(case.rows.lead_id[place]) for place in places]
     own: Iterator[OwnRows | None] = iter([None] * len(places))
     if not contract.event_log:
         own = own_rows(contract, case.leads, case.events, case.history, lead_ids)
     for place, lead_id, alone in zip(places, lead_ids, own, strict=True):
         row = case.rows.take(np.array([place]))
-        (why,) = model._explained(row)
+        (why,) = model.explained(row)
         line = before = None
         if people is not None:
             at = people.place(lead_id)
-            line = timelines._timeline(model, people, at, None, drivers=True)
-            ago = timelines._timeline(model, people, at, people.as_of - WEEK, drivers=False)
+            line = timelines.follow(model, people, at, None, drivers=True)
+            ago = timelines.follow(model, people, at, people.as_of - WEEK, drivers=False)
             before = (float(ago.moments[-1] - ago.moments[0]) / DAY, float(ago.score[0]))
         changes, questions = _claims(case, why, alone)
-        M, split = model._matrix(row), model._split(row)
+        M, split = model.matrix(row), model.split(row)
         urgency, expected_days = _soon(model, M)
         yield Card(
             explanation=why,
@@ -358,12 +358,12 @@ def _notes(line: Timeline | None) -> Iterator[str]:
 def _ranked(case: _Case) -> tuple[list[int], int]:
     """Order the leads by stage, then by probability, without those that a rule suppresses."""
     model, rows = case.model, case.rows
-    ruled = model._ruled(rows)
+    ruled = model.ruled(rows)
     held = np.zeros(len(rows), np.bool_)
     for rule in model.policy.suppress:
         held |= rule.holds(*ruled)
     bundle = model.bundle
-    chance = probability(bundle.calibration.log_odds(bundle.scorer.margin(model._matrix(rows))))
+    chance = probability(bundle.calibration.log_odds(bundle.scorer.margin(model.matrix(rows))))
     named = stages(model.policy, chance, *ruled)
     rank = np.zeros(len(rows), np.int64)
     for level, stage in enumerate(STAGES):

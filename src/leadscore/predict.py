@@ -141,8 +141,8 @@ class LeadModel:
             that this model has not.
         """
         further = self._further(also)
-        rows, found = self._rows(leads, events, as_of, history)
-        split = self._split(rows)
+        rows, found = self.rows(leads, events, as_of, history)
+        split = self.split(rows)
         frame = pd.DataFrame(self._scored(rows, split))
         for give in further:
             frame = frame.assign(**give(self, rows, split))
@@ -190,10 +190,10 @@ class LeadModel:
             do = "pass a dict of column names to values, or use score for a table"  # type: ignore[unreachable]
             raise UsageError(explain("one lead as a dict", type(lead).__name__, do))
         further = self._further(also)
-        rows, found = self._rows([dict(lead)], events, as_of, history)
+        rows, found = self.rows([dict(lead)], events, as_of, history)
         if not len(rows):
             raise DataError(explain("a lead that can be scored", "; ".join(found) or "none", "mend it"))
-        split = self._split(rows)
+        split = self.split(rows)
         values = {name: values.tolist()[0] for name, values in self._scored(rows, split).items()}
         more = {
             name: column.tolist()[0] for give in further for name, column in give(self, rows, split).items()
@@ -228,20 +228,21 @@ class LeadModel:
         DataError
             The table breaks the contract, or there is no such lead.
         """
-        rows, found = self._rows(leads, events, as_of, history)
+        rows, found = self.rows(leads, events, as_of, history)
         if lead_id is not None:
-            rows = rows.take(_place(rows, lead_id, found))
-        return self._explained(rows)
+            rows = rows.take(place_of(rows, lead_id, found))
+        return self.explained(rows)
 
-    def _explained(self, rows: Snapshot) -> list[Explanation]:
-        bundle, split, ruled = self.bundle, self._split(rows), self._ruled(rows)
+    def explained(self, rows: Snapshot) -> list[Explanation]:
+        """Explain rows that `rows` gave."""
+        bundle, split, ruled = self.bundle, self.split(rows), self.ruled(rows)
         lines = np.array(list(self.policy.lines.values()))
         starts = bundle.scale.score(log_odds_of(lines))
         return explanations(
             rows.lead_id.tolist(),
             split,
             bundle.scorer,
-            self._matrix(rows),
+            self.matrix(rows),
             features=bundle.features,
             typical=bundle.typical,
             cuts=bundle.cuts,
@@ -260,11 +261,24 @@ class LeadModel:
         """Say whose stage a rule of the policy decides, whatever the chance."""
         found = np.zeros(len(rows), np.bool_)
         for rule in (*self.policy.suppress, *self.policy.fast_track):
-            found |= rule.holds(*self._ruled(rows))
+            found |= rule.holds(*self.ruled(rows))
         return found
 
-    def _rows(self, leads: Any, events: Any, as_of: Moment, history: Any) -> tuple[Snapshot, list[str]]:
-        """Look at the leads as they were, and say what could not be looked at."""
+    def rows(self, leads: Any, events: Any, as_of: Moment, history: Any) -> tuple[Snapshot, list[str]]:
+        """Look at the leads as they were, and say what could not be looked at.
+
+        Parameters
+        ----------
+        leads, events, as_of, history
+            As for `score`.
+
+        Returns
+        -------
+        Snapshot
+            One row a lead, every feature a column.
+        list of str
+            Which rows of the tables were left out or mended.
+        """
         if self.needs_time and as_of is None:
             do = "pass as_of, the moment that the scores are of"
             raise UsageError(explain("a moment, since this model reads time", "none", do))
@@ -317,7 +331,7 @@ class LeadModel:
             "lead_id": rows.lead_id,
             "probability": split.probability,
             "score": split.score,
-            "stage": stages(self.policy, split.probability, *self._ruled(rows)),
+            "stage": stages(self.policy, split.probability, *self.ruled(rows)),
             "fit": sums["fit"],
             "engagement": sums["engagement"],
         }
@@ -326,12 +340,13 @@ class LeadModel:
     def _families(self) -> Sequence[str]:
         return driver_families(self.bundle.scorer, self.bundle.features)
 
-    def _split(self, rows: Snapshot) -> DriverPoints:
+    def split(self, rows: Snapshot) -> DriverPoints:
+        """Split the scores of rows into points that add up to them."""
         bundle = self.bundle
-        return driver_points(bundle.scorer, bundle.calibration, bundle.scale, self._matrix(rows))
+        return driver_points(bundle.scorer, bundle.calibration, bundle.scale, self.matrix(rows))
 
-    def _matrix(self, rows: Snapshot) -> Floats:
-        """Give the columns that the scorer reads."""
+    def matrix(self, rows: Snapshot) -> Floats:
+        """Give the columns of rows that the scorer reads."""
         M: Floats = rows.matrix.T.take(self._places, axis=0).T
         return M
 
@@ -341,8 +356,8 @@ class LeadModel:
         place = {column: j for j, column in enumerate(self.bundle.columns)}
         return np.array([place[column] for column in self.bundle.scorer.columns], np.intp)
 
-    def _ruled(self, rows: Snapshot) -> tuple[Any, Any]:
-        """Give what the policy's rules look at."""
+    def ruled(self, rows: Snapshot) -> tuple[Any, Any]:
+        """Give what the policy's rules look at: a matrix, and its columns."""
         return rows.matrix, self.bundle.columns
 
 
@@ -352,7 +367,7 @@ def _interval(model: LeadModel, _: Snapshot, split: DriverPoints) -> dict[str, N
 
 
 def _unlike(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
-    return {"unlike": cast(Familiar, model.bundle.familiar).unlike(model._matrix(rows))}
+    return {"unlike": cast(Familiar, model.bundle.familiar).unlike(model.matrix(rows))}
 
 
 def _rank(_: LeadModel, __: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
@@ -362,11 +377,11 @@ def _rank(_: LeadModel, __: Snapshot, split: DriverPoints) -> dict[str, NDArray[
 
 
 def _urgency(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
-    return {"urgency": cast(HazardForest, model.bundle.scorer).urgency(model._matrix(rows))}
+    return {"urgency": cast(HazardForest, model.bundle.scorer).urgency(model.matrix(rows))}
 
 
 def _expected_days(model: LeadModel, rows: Snapshot, _: DriverPoints) -> dict[str, NDArray[Any]]:
-    return {"expected_days": cast(HazardForest, model.bundle.scorer).expected_days(model._matrix(rows))}
+    return {"expected_days": cast(HazardForest, model.bundle.scorer).expected_days(model.matrix(rows))}
 
 
 _Further: TypeAlias = Callable[[LeadModel, Snapshot, DriverPoints], dict[str, NDArray[Any]]]
@@ -485,8 +500,25 @@ def _found(
     ]
 
 
-def _place(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Find one lead; ids are compared as text, since a command line knows nothing else."""
+def place_of(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Find one lead; ids are compared as text, since a command line knows nothing else.
+
+    Parameters
+    ----------
+    rows : Snapshot
+    lead_id : int or str
+    found : sequence of str
+        What was left out of the rows, for the message.
+
+    Returns
+    -------
+    array of one place
+
+    Raises
+    ------
+    DataError
+        There is no such lead.
+    """
     place = np.flatnonzero(rows.lead_id.astype(str) == str(lead_id))
     if not len(place):
         among = f"none among {len(rows.lead_id):,} leads that can be scored"

@@ -73,8 +73,8 @@ def timeline(
     UsageError
         The model does not read time, or something it needs is not given.
     """
-    people = _people(model, leads, events, as_of, history)
-    return _timeline(model, people, people.place(lead_id), since, drivers=drivers)
+    people = read_people(model, leads, events, as_of, history)
+    return follow(model, people, people.place(lead_id), since, drivers=drivers)
 
 
 def timelines(
@@ -105,8 +105,8 @@ def timelines(
     DataError, UsageError
         As for `timeline`.
     """
-    people = _people(model, leads, events, as_of, history)
-    return (_timeline(model, people, people.place(lead), None, drivers=drivers) for lead in lead_ids)
+    people = read_people(model, leads, events, as_of, history)
+    return (follow(model, people, people.place(lead), None, drivers=drivers) for lead in lead_ids)
 
 
 def changed(
@@ -138,18 +138,18 @@ def changed(
     DataError, UsageError
         As for `timeline`.
     """
-    people = _people(model, leads, events, as_of, history)
+    people = read_people(model, leads, events, as_of, history)
     place = people.place(lead_id)
     one = _one(people, place)
     happenings = _happenings(model, one, people.as_of)
     start = _beginning(one, happenings, people.as_of, before, model.bundle.contract.timezone)
     rows = _rows(model, one, np.array([start, people.as_of]))
-    split, M = model._split(rows), model._matrix(rows)
+    split, M = model.split(rows), model.matrix(rows)
     chance, policy = split.probability, model.policy
     lead = people.lead_id[place]
     lines = _lines(model)
-    names = stages(policy, chance, *model._ruled(rows)).tolist()
-    reasons = stage_reasons(policy, chance, *model._ruled(rows))
+    names = stages(policy, chance, *model.ruled(rows)).tolist()
+    reasons = stage_reasons(policy, chance, *model.ruled(rows))
     return settled(
         _entries(model, split, M),
         lead_id=lead if isinstance(lead, str) else int(lead),
@@ -162,8 +162,21 @@ def changed(
 
 
 @dataclass(frozen=True, eq=False)
-class _People:
-    """The tables as of a moment, and which person each lead of the table given is."""
+class People:
+    """The tables as of a moment, and which person each lead of the table given is.
+
+    Parameters
+    ----------
+    tables : Tables
+        One row a person.
+    lead_id : array of shape (n,)
+        The leads of the table given.
+    row : array of shape (n,)
+        The row of the person that each of them is.
+    as_of : int
+        UTC microseconds.
+    findings : tuple of Finding
+    """
 
     tables: Tables
     lead_id: Any
@@ -187,8 +200,19 @@ class _People:
         return int(places[0])
 
 
-def _people(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: Any) -> _People:
-    """Read the tables as `LeadModel.score` does."""
+def read_people(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: Any) -> People:
+    """Read the tables as `LeadModel.score` does, once for the timelines of many.
+
+    Parameters
+    ----------
+    model, leads, events, as_of, history
+        As for `timeline`.
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `timeline`.
+    """
     contract = model.bundle.contract
     if not model.needs_time:
         found = "a model of one table without a clock, whose scores do not move"
@@ -201,20 +225,36 @@ def _people(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: A
         raise UsageError(explain("the lead's events, since this model reads them", "none", do))
     tables = read_tables(contract, leads, events, history=history, training=False)
     if contract.identity is None or len(tables.lead_id) < 2:
-        return _People(tables, tables.lead_id, np.arange(len(tables.lead_id)), when, tables.findings)
+        return People(tables, tables.lead_id, np.arange(len(tables.lead_id)), when, tables.findings)
     merged, report = merge_duplicates(tables, contract.identity, before=when)
     merged = replace(merged, outcomes=None)  # a person is scored even if closed, as everywhere
-    return _People(merged, tables.lead_id, report.row, when, tables.findings)
+    return People(merged, tables.lead_id, report.row, when, tables.findings)
 
 
-def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, drivers: bool) -> Timeline:
+def follow(model: LeadModel, people: People, place: int, since: Moment, *, drivers: bool) -> Timeline:
+    """Follow one of the people from `read_people`: what `timeline` gives for it.
+
+    Parameters
+    ----------
+    model : LeadModel
+    people : People
+    place : int
+        Which lead of the table, as `People.place` finds it.
+    since, drivers
+        As for `timeline`.
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `timeline`.
+    """
     bundle, lead_id = model.bundle, people.lead_id[place]
     one = _one(people, place)
     happenings = _happenings(model, one, people.as_of)
     start = _beginning(one, happenings, people.as_of, since, bundle.contract.timezone)
     moments, together = moments_of(happenings.since, start, people.as_of)
     rows = _rows(model, one, moments)
-    log_odds = bundle.calibration.log_odds(bundle.scorer.margin(model._matrix(rows)))
+    log_odds = bundle.calibration.log_odds(bundle.scorer.margin(model.matrix(rows)))
     chance = probability(log_odds)
     policy = model.policy
     concepts, parts = _parts(model, rows) if drivers else ((), None)
@@ -224,7 +264,7 @@ def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, d
         score=bundle.scale.score(log_odds),
         raw=bundle.scale.raw(log_odds),
         probability=chance,
-        rank=_ranks(stages(policy, chance, *model._ruled(rows))),
+        rank=_ranks(stages(policy, chance, *model.ruled(rows))),
         stages=STAGES,
         happenings=happenings,
         lines=_lines(model),
@@ -238,7 +278,7 @@ def _timeline(model: LeadModel, people: _People, place: int, since: Moment, *, d
     )
 
 
-def _one(people: _People, place: int) -> Tables:
+def _one(people: People, place: int) -> Tables:
     """Give the tables of one lead, and refuse a lead that `LeadModel.score` would leave out."""
     row = int(people.row[place])
     _refuse_absent(people, row, people.lead_id[place])
@@ -271,7 +311,7 @@ def _only(tables: Tables, row: int) -> Tables:
     )
 
 
-def _refuse_absent(people: _People, row: int, lead_id: object) -> None:
+def _refuse_absent(people: People, row: int, lead_id: object) -> None:
     tables, when = people.tables, people.as_of
     if tables.created_at is not None and tables.created_at[row] >= when:
         came = instant(int(tables.created_at[row])).strftime("%Y-%m-%d %H:%M UTC")
@@ -372,7 +412,7 @@ def _rows(model: LeadModel, one: Tables, moments: Ints) -> Snapshot:
 def _parts(model: LeadModel, rows: Snapshot) -> tuple[tuple[tuple[str, str, str], ...], Floats]:
     """Add up the drivers of each concept, as cards do."""
     about, called = _concepts(model)
-    keys, parts = grouped(model._split(rows).points, about)
+    keys, parts = grouped(model.split(rows).points, about)
     return tuple((concept, called[family, concept], family) for family, concept in keys), parts
 
 
@@ -430,7 +470,7 @@ def _ranks(names: Stages) -> Ints:
     return ranks
 
 
-def _notes(model: LeadModel, people: _People, place: int, happened: int, together: int) -> Iterator[str]:
+def _notes(model: LeadModel, people: People, place: int, happened: int, together: int) -> Iterator[str]:
     """Say what a reader of the timeline should know."""
     others = int((people.row == people.row[place]).sum()) - 1
     if others:

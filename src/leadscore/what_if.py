@@ -347,8 +347,8 @@ def _chances(case: _Case, found: _Tried) -> Floats:
     single = [i for i, move in enumerate(found.moves) if len(move.answers) == 1 and not move.events]
     if familiar is None or not single:
         return chance
-    bins, ways = familiar._read(_columns(case, found.matrix[single]))
-    surprise, strange = familiar._surprise(bins).sum(axis=0), ways.sum(axis=0)
+    bins, ways = familiar.read(_columns(case, found.matrix[single]))
+    surprise, strange = familiar.surprises(bins).sum(axis=0), ways.sum(axis=0)
     names = np.array([found.moves[i].answers[0][0] for i in single])
     for name in np.unique(names):
         own = np.flatnonzero((names == name) & (strange == strange[names == name].min()))

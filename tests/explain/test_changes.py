@@ -94,10 +94,10 @@ def test_answers_are_weighed_as_leads_like_this_one_gave_them():
     familiar = fit_familiar(np.column_stack([industry, country]), columns)
     for own in (0, 1):
         rows = np.array([[answer, own] for answer in (0.0, 1.0, 2.0)])
-        bins, _ = familiar._read(rows)
+        bins, _ = familiar.read(rows)
         told = industry[(country == own) & ~np.isnan(industry)]
         expected = [(told == answer).mean() for answer in (0, 1, 2)]
-        assert shares(familiar._surprise(bins).sum(axis=0), bins.T) == pytest.approx(expected, abs=0.002)
+        assert shares(familiar.surprises(bins).sum(axis=0), bins.T) == pytest.approx(expected, abs=0.002)
 
 
 def test_numbers_between_two_quantiles_lie_on_both_sides():

@@ -235,7 +235,7 @@ def test_the_list_is_ranked_as_the_scores_are(
     told: list[str] = []
     found = handed(model, frames, as_of, tmp_path / "out", top=15, progress=told.append)
     scores = model.score(*frames, as_of)
-    rows = model._rows(*frames, as_of, None)[0]
+    rows = model.rows(*frames, as_of, None)[0]
     held = np.zeros(len(rows), bool)
     for rule in model.policy.suppress:
         held |= rule.holds(rows.matrix, model.bundle.columns)

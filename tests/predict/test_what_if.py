@@ -256,7 +256,7 @@ def test_what_an_answer_is_worth_by_brute_force(model: LeadModel, some: list[Lea
         weights, changed, moved = [], [], []
         for level in levels or ():
             answered = {**lead, "industry": level}
-            rows, _ = model._rows([answered], events, as_of, None)
+            rows, _ = model.rows([answered], events, as_of, None)
             values = rows.X.iloc[0].to_dict()
             code = familiar.bin_of[
                 [c.name for c in familiar.columns].index("industry") :

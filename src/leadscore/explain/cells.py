@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadscore.explain.wording import _SPOKEN, clean, days
+from leadscore.explain.wording import SPOKEN, clean, days
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
@@ -108,7 +108,7 @@ def _word(level: str, feature: Feature | None) -> str:
     read = isinstance(feature, AttributeFeature) and feature.aggregate != "category"
     if level == OTHER:
         return "none of these" if read else "any other"
-    return clean(_SPOKEN.get(level, level.replace("_", " ")) if read else level)
+    return clean(SPOKEN.get(level, level.replace("_", " ")) if read else level)
 
 
 def _ranges(x: Floats, feature: Feature | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:

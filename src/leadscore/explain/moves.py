@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
-from leadscore.explain.wording import _noun, clean, days, number
+from leadscore.explain.wording import clean, days, noun_of, number
 from leadscore.features.attributes import read_one
 from leadscore.features.declare import OTHER, AttributeFeature, EventFeature, Feature
 from leadscore.features.plan import DAY
@@ -256,7 +256,7 @@ def iso(microseconds: int) -> str:
 
 
 def _times(kind: Happening, count: int, had: Collection[Happening]) -> str:
-    noun = _noun(EventFeature("count", kind.type, content=kind.content, channel=kind.channel))
+    noun = noun_of(EventFeature("count", kind.type, content=kind.content, channel=kind.channel))
     more = " more" if any(kind.holds(other) for other in had) else ""
     if noun.many is None:
         return f"{noun.one} once{more}" if count == 1 else f"{noun.one} {count}{more} times"

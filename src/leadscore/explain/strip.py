@@ -15,7 +15,7 @@ import numpy as np
 
 from leadscore.explain.card import stage_name
 from leadscore.explain.drivers import whole
-from leadscore.explain.wording import _noun, clean, days
+from leadscore.explain.wording import clean, days, noun_of
 from leadscore.features.declare import EventFeature
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def happening(one: "Happening") -> str:
         field = clean(one.what).replace("_", " ").strip()
         said = f"{field} emptied" if one.content is None else f"{field}: {clean(one.content)}"
     else:
-        said = _noun(EventFeature("count", one.what, content=one.content, channel=one.channel)).one
+        said = noun_of(EventFeature("count", one.what, content=one.content, channel=one.channel)).one
     late = one.known_at - one.at >= timedelta(hours=1)
     return f"{said}, of {one.at:%Y-%m-%d} and known only now" if late else said
 
@@ -271,7 +271,7 @@ def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
 def _counted(timeline: "Timeline", step: "Step") -> list[str]:
     """Say how many of each type of event are taken together in a step, the most frequent first."""
     what = Counter(map(str, timeline.happened(step)))
-    told = [_noun(EventFeature("count", name)).times(count) for name, count in what.most_common(_TYPES)]
+    told = [noun_of(EventFeature("count", name)).times(count) for name, count in what.most_common(_TYPES)]
     rest = step.count - sum(count for _, count in what.most_common(_TYPES))
     return [*told, *([f"{rest:,} more"] * (rest > 0))]
 

@@ -22,8 +22,15 @@ _MOST: Final = 80  # letters of one field, word or content that a sentence shows
 
 
 @dataclass(frozen=True, slots=True)
-class _Noun:
-    """How an event type is spoken of; `many` is None where it has no plural and is counted in times."""
+class Noun:
+    """How an event is spoken of.
+
+    Parameters
+    ----------
+    one : str
+    many : str or None
+        None where it has no plural and is counted in times.
+    """
 
     one: str
     many: str | None
@@ -34,9 +41,9 @@ class _Noun:
             return f"{self.one} once" if count == 1 else f"{self.one} {number(count)} times"
         return f"{number(count)} {self.one if count == 1 else self.many}"
 
-    def followed(self, tail: str) -> "_Noun":
+    def followed(self, tail: str) -> "Noun":
         """Narrow it: "page views of /pricing"."""
-        return _Noun(f"{self.one} {tail}", self.many and f"{self.many} {tail}")
+        return Noun(f"{self.one} {tail}", self.many and f"{self.many} {tail}")
 
     @property
     def any(self) -> str:
@@ -53,11 +60,12 @@ _LINKS: Final[Mapping[str, str]] = {  # between an event's last word and its con
     "webinar": "on",
 }
 _OVERALL: Final = {
-    "engagement": _Noun("activity of any kind", "activities of any kind"),
-    "operations": _Noun("operational event", "operational events"),
-    "fit": _Noun("event", "events"),
+    "engagement": Noun("activity of any kind", "activities of any kind"),
+    "operations": Noun("operational event", "operational events"),
+    "fit": Noun("event", "events"),
 }
-_SPOKEN: Final = {"c_level": "C-level", "vp": "VP", "it": "IT", "hr": "HR", "free": "free-mail"}
+# Words read out of titles and addresses that are not written as they are coded.
+SPOKEN: Final = {"c_level": "C-level", "vp": "VP", "it": "IT", "hr": "HR", "free": "free-mail"}
 
 
 def clean(text: object, limit: int = _MOST) -> str:
@@ -126,7 +134,7 @@ def label(feature: Feature) -> str:
     'Job title'
     """
     if isinstance(feature, EventFeature):
-        return _capital(_noun(feature).any)
+        return _capital(noun_of(feature).any)
     return _NAMES.get(feature.aggregate) or _field(feature)
 
 
@@ -196,12 +204,12 @@ def days(value: float) -> str:
 
 # ---------------------------------------------------------------------------------------------- events
 def _count(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    return _amount(feature, value or 0.0, typical or 0.0, _noun(feature).times(value or 0.0))
+    return _amount(feature, value or 0.0, typical or 0.0, noun_of(feature).times(value or 0.0))
 
 
 def _decayed(feature: EventFeature, value: float | None, typical: float | None) -> str:
     half = days(feature.half_life or 0.0)
-    text = f"recent {_noun(feature).any}: {number(value or 0.0)}, each counting half after {half}"
+    text = f"recent {noun_of(feature).any}: {number(value or 0.0)}, each counting half after {half}"
     return _amount(feature, value or 0.0, typical or 0.0, text)
 
 
@@ -216,13 +224,13 @@ def _decayed_sum(feature: EventFeature, value: float | None, typical: float | No
 
 def _mean(feature: EventFeature, value: float | None, typical: float | None) -> str:
     if value is None:
-        return f"no {_noun(feature).one} with a value{_when(feature)}{_beside(None, typical, number)}"
+        return f"no {noun_of(feature).one} with a value{_when(feature)}{_beside(None, typical, number)}"
     return _worth(feature, value, typical, "average value of")
 
 
 def _ratio(feature: EventFeature, value: float | None, typical: float | None) -> str:
     per = _named(feature.per or "").one
-    what = f"{_noun(feature).any} per {per}"
+    what = f"{noun_of(feature).any} per {per}"
     if value is None:
         return f"{what} not known: no {per}{_when(feature)}{_beside(None, typical, number)}"
     return f"{what}{_when(feature)}: {number(value)}{_beside(value, typical, number)}"
@@ -234,7 +242,7 @@ def _trend(feature: EventFeature, value: float | None, typical: float | None) ->
     before = f"{usual} of the {days(BEFORE * window)} before"
     change = value or 0.0
     than = f"as many as in {before}" if change == 0 else f"{_more(change)} than in {before}"
-    return f"{_noun(feature).any}{_when(feature)}: {than}{_beside(change, typical, _more)}"
+    return f"{noun_of(feature).any}{_when(feature)}: {than}{_beside(change, typical, _more)}"
 
 
 def _recency(feature: EventFeature, value: float | None, typical: float | None) -> str:
@@ -246,13 +254,13 @@ def _first_seen(feature: EventFeature, value: float | None, typical: float | Non
 
 
 def _active_days(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    text = f"{_noun(feature).any} on {days(max(1.0, value or 0.0))}"
+    text = f"{noun_of(feature).any} on {days(max(1.0, value or 0.0))}"
     return _amount(feature, value or 0.0, typical or 0.0, text)
 
 
 def _distinct_contents(feature: EventFeature, value: float | None, typical: float | None) -> str:
     what = "content" if value == 1 else "different contents"
-    text = f"{_noun(feature).any}: {number(value or 0.0)} {what}"
+    text = f"{noun_of(feature).any}: {number(value or 0.0)} {what}"
     return _amount(feature, value or 0.0, typical or 0.0, text)
 
 
@@ -262,18 +270,15 @@ def _amount(feature: EventFeature, value: float, typical: float, some: str) -> s
         other = (
             "; a typical lead has none either" if typical == 0 else f"; a typical lead has {number(typical)}"
         )
-        return f"no {_noun(feature).one}{_when(feature) or ' so far'}{other}"
+        return f"no {noun_of(feature).one}{_when(feature) or ' so far'}{other}"
     return f"{some}{_when(feature)}{_beside(value, typical, number)}"
 
 
 def _worth(feature: EventFeature, value: float, typical: float | None, what: str, how: str = "") -> str:
-    return (
-        f"{what} {_noun(feature).any}{_when(feature)}: {number(value)}{how}{_beside(value, typical, number)}"
-    )
-
-
+    beside = _beside(value, typical, number)
+    return f"{what} {noun_of(feature).any}{_when(feature)}: {number(value)}{how}{beside}"
 def _ago(feature: EventFeature, value: float | None, typical: float | None, which: str) -> str:
-    noun = _noun(feature).one
+    noun = noun_of(feature).one
     if value is None:
         other = "; a typical lead has none either" if typical is None else f"; a typical lead's {which} was "
         return f"no {noun} so far{other}" + ("" if typical is None else f"{days(typical)} ago")
@@ -292,22 +297,29 @@ def _when(feature: EventFeature) -> str:
     return f" in the last {days(feature.window).removeprefix('1 ')}"
 
 
-def _noun(feature: EventFeature) -> _Noun:
+def noun_of(feature: EventFeature) -> Noun:
+    """Say how the events are spoken of that a feature counts.
+
+    Examples
+    --------
+    >>> noun_of(EventFeature("count", "page_view", content="/pricing", channel="ads")).many
+    'page views of /pricing via ads'
+    """
     noun = (
         _narrowed(_named(feature.event), feature) if feature.event is not None else _OVERALL[feature.family]
     )
     return noun if feature.channel is None else noun.followed(f"via {_quoted(feature.channel)}")
 
 
-def _named(event: str) -> _Noun:
+def _named(event: str) -> Noun:
     words = re.split(r"[ _-]+", event)
     if not all(re.fullmatch(r"[A-Za-z]?[a-z]+", word) for word in words):
-        return _Noun(f"“{clean(event)}”", None)  # a code: it stays as it is
+        return Noun(f"“{clean(event)}”", None)  # a code: it stays as it is
     words = ["e-mail" if word.lower() == "email" else word.lower() for word in words]
-    return _Noun(" ".join(words), None if words[-1].endswith(("ed", "sent")) else _plural(" ".join(words)))
+    return Noun(" ".join(words), None if words[-1].endswith(("ed", "sent")) else _plural(" ".join(words)))
 
 
-def _narrowed(noun: _Noun, feature: EventFeature) -> _Noun:
+def _narrowed(noun: Noun, feature: EventFeature) -> Noun:
     content = _quoted(feature.content) if feature.content is not None else clean(feature.label or "")
     if not content:
         return noun
@@ -364,7 +376,7 @@ def _as_told(told: str, absent: str) -> Callable[[AttributeFeature, Value, Value
         if value is None or value == OTHER:
             return f"{_field(feature)}: {absent}"
         word = clean(value)
-        return f"{_field(feature)}: {told.format(_SPOKEN.get(word, word.replace('_', ' ')))}"
+        return f"{_field(feature)}: {told.format(SPOKEN.get(word, word.replace('_', ' ')))}"
 
     return worded
 

@@ -107,8 +107,8 @@ class Familiar:
         """
         found = [np.zeros(0, bool)]
         for start in range(0, len(M), _BLOCK):
-            bins, ways = self._read(M[start : start + _BLOCK])
-            found.append(ways.any(axis=0) | (_total(self._surprise(bins)) > self.cut[0]))
+            bins, ways = self.read(M[start : start + _BLOCK])
+            found.append(ways.any(axis=0) | (_total(self.surprises(bins)) > self.cut[0]))
         return np.concatenate(found)
 
     def why(self, row: Floats) -> tuple[Unlike, ...]:
@@ -124,10 +124,10 @@ class Familiar:
             Every column with something new or a number far outside, in their order; where there is none, the
             columns that make the combination unusual, the strangest first, at most three.
         """
-        bins, ways = self._read(np.asarray(row, np.float64)[None, :])
+        bins, ways = self.read(np.asarray(row, np.float64)[None, :])
         if ways.any():
             return tuple(Unlike(self.columns[j].name, _WAYS[ways[j, 0]]) for j in np.flatnonzero(ways))
-        surprise = self._surprise(bins)
+        surprise = self.surprises(bins)
         if _total(surprise)[0] <= self.cut[0]:
             return ()
         strangest = np.argsort(-surprise[:, 0], kind="stable")[:_NAMED]
@@ -157,8 +157,20 @@ class Familiar:
             raise _unreadable()
         return cls(tuple(Column.from_dict(column) for column in columns), **arrays)
 
-    def _read(self, M: Floats) -> tuple[Ints, NDArray[np.int8]]:
-        """Give each value's bin, and in which of _WAYS it is unlike by itself, columns down."""
+    def read(self, M: Floats) -> tuple[Ints, NDArray[np.int8]]:
+        """Give each value's bin, and in which way it is unlike by itself.
+
+        Parameters
+        ----------
+        M : array of shape (n, columns)
+
+        Returns
+        -------
+        bins : array of shape (columns, n)
+            As `surprises` takes them.
+        ways : array of shape (columns, n)
+            0 where it is like those of training, 1 where it was never seen, 2 where it is outside the range.
+        """
         bins, ways = np.empty(M.T.shape, np.int64), np.empty(M.T.shape, np.int8)
         edges = self.edges.reshape(-1, len(_QUANTILES))
         for j, (column, start) in enumerate(zip(self.columns, self._start, strict=True)):
@@ -171,8 +183,18 @@ class Familiar:
                 ways[j] = np.where(present, 2 * ((x < self.low[j]) | (x > self.high[j])), ways[j])
         return bins, ways
 
-    def _surprise(self, bins: Ints) -> Floats:
-        """Give each value's surprise, columns down."""
+    def surprises(self, bins: Ints) -> Floats:
+        """Give minus the log-probability of each value, given that of its column's parent.
+
+        Parameters
+        ----------
+        bins : array of shape (columns, n)
+            From `read`.
+
+        Returns
+        -------
+        array of shape (columns, n)
+        """
         table = self.surprise.reshape(-1, _BINS, _BINS)
         given = np.where(self.parent[:, None] >= 0, bins[self.parent], 0)
         return table[np.arange(len(bins))[:, None], bins, given]
@@ -236,12 +258,12 @@ def fit_familiar(
         surprise=np.zeros(len(columns) * _BINS**2),
         cut=np.zeros(1),
     )
-    bins, _ = found._read(M)
+    bins, _ = found.read(M)
     parent = _tree(bins[:, rng.permutation(len(M))[:_PAIRED]])
     held_out = np.empty(len(M))
     for k in range(_FOLDS):
         part = replace(found, parent=parent, surprise=_surprise_of(bins[:, fold != k], parent))
-        held_out[fold == k] = _total(part._surprise(bins[:, fold == k]))
+        held_out[fold == k] = _total(part.surprises(bins[:, fold == k]))
     cut = np.array([np.quantile(held_out, 1 - _RARE)])
     return replace(found, parent=parent, surprise=_surprise_of(bins, parent), cut=cut)
 
