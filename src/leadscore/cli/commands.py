@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -16,6 +15,8 @@ from leadscore.cli.options import (
     AsOf,
     Config,
     Events,
+    Form,
+    Format,
     History,
     Json,
     Leads,
@@ -47,14 +48,6 @@ app.command()(timeline)
 
 # Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
 _WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])
-
-
-class Format(StrEnum):
-    """How an explanation is written."""
-
-    text = "text"
-    json = "json"
-    html = "html"
 
 
 def main() -> None:
@@ -218,7 +211,7 @@ def explain_lead(
         bool, typer.Option("--all", help="Cards of the best leads in place of one, with a ranked list.")
     ] = False,
     top: Annotated[int | None, typer.Option(help="With --all: how many, at most.", min=1)] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.text,
+    form: Form = Format.text,
     short: Annotated[bool, typer.Option("--short", help="The reasons alone.")] = False,
     all_reasons: Annotated[
         bool, typer.Option("--all-reasons", help="Every reason in place of everything else.")

@@ -1,9 +1,19 @@
 """The arguments and options that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Format(StrEnum):
+    """How an explanation is written."""
+
+    text = "text"
+    json = "json"
+    html = "html"
+
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The project's YAML file.")]
 Model = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
@@ -26,6 +36,7 @@ Withhold = Annotated[
         help="No percentage where the model's chances have not proven to hold: the rank in its place.",
     ),
 ]
+Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the comparison or audit as JSON.")]
 NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep no record in MLflow.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]

@@ -1,22 +1,13 @@
 """The command that follows one lead's score."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leadscore.cli import show
-from leadscore.cli.options import AsOf, Events, History, Leads, Model
-
-
-class Form(StrEnum):
-    """How a timeline is written."""
-
-    text = "text"
-    json = "json"
-    html = "html"
+from leadscore.cli.options import AsOf, Events, Form, Format, History, Leads, Model
 
 
 def timeline(
@@ -29,7 +20,7 @@ def timeline(
     since: Annotated[
         str | None, typer.Option(help="Begin here, and say what changed.", metavar="TIME")
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.text,
+    form: Form = Format.text,
     out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
 ) -> None:
     """Follow one lead's score: what each event did, and the time between them."""
@@ -45,11 +36,11 @@ def timeline(
         loaded, leads, events, moment, before=since, lead_id=lead, history=history
     )
     text = {
-        Form.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
-        Form.json: lambda: json.dumps(
+        Format.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
+        Format.json: lambda: json.dumps(
             line.to_dict() | ({"changed": changed.to_dict()} if changed else {}), indent=2
         ),
-        Form.html: line.html,
+        Format.html: line.html,
     }[form]()
     if out is None:
         print(text)
