@@ -25,14 +25,15 @@ from leadscore.models.novelty import Familiar
 from leadscore.models.saved import read_scorer
 from leadscore.models.scorer import Scorer
 from leadscore.models.uncertainty import Interval
+from leadscore.policy.backtest import Backtest
 from leadscore.policy.policy import Policy
-from leadscore.policy.tuning import Backtest
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _MANIFEST_LIMIT: Final = 16 * 2**20
 _FILE_LIMIT: Final = 2**30
 _BACKTEST: Final = ("probability", "y", "week", "points")
+_COLUMN: Final = "column_"
 _RESTORE: Final = "restore the directory from where it was trained, or train again"
 
 
@@ -249,7 +250,21 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 
 def _packed(backtest: Backtest) -> bytes:
     arrays = {name: getattr(backtest, name) for name in _BACKTEST}
+    if backtest.M is not None:
+        for place, (column, values) in enumerate(zip(backtest.columns, backtest.M.T, strict=True)):
+            kept = np.float64 if column.levels is None else np.float32  # holds the places of levels exactly
+            arrays[f"{_COLUMN}{place}"] = values.astype(kept)
     return pack_arrays({name: values for name, values in arrays.items() if values is not None})
+
+
+def _unpacked(packed: bytes, columns: list[Any]) -> Backtest:
+    arrays = unpack_arrays(packed)
+    M = [arrays.pop(f"{_COLUMN}{place}") for place in range(len(columns))]
+    return Backtest(
+        **arrays,
+        M=np.column_stack(M) if M else None,
+        columns=tuple(Column.from_dict(column) for column in columns),
+    )
 
 
 def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -275,6 +290,7 @@ def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
         "calibrated": bundle.calibrated,
         "interval": None if bundle.interval is None else bundle.interval.to_dict(),
         "facts": dict(bundle.facts),
+        "backtest": [column.to_dict() for column in bundle.backtest.columns] if bundle.backtest else [],
         "probe": _probe_rows(bundle),
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -295,7 +311,9 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         cuts=GradeCuts.from_dict(manifest["cuts"]),
         typical=_checked(manifest, "typical", dict),
         horizon=_checked(manifest, "horizon", float | None),
-        backtest=Backtest(**unpack_arrays(files["backtest.npz"])) if "backtest.npz" in files else None,
+        backtest=_unpacked(files["backtest.npz"], manifest.get("backtest", []))
+        if "backtest.npz" in files
+        else None,
         calibrated=_checked(manifest, "calibrated", bool),
         interval=None if manifest["interval"] is None else Interval.from_dict(manifest["interval"]),
         familiar=Familiar.from_files(files) if "familiar.npz" in files else None,

@@ -1,6 +1,6 @@
 """The main job, readable as its steps: read, audit, look at leads as they were, compare, fit, keep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,14 +22,14 @@ from leadscore.explain.card import driver_families, grade_cuts
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
 from leadscore.features.declare import Feature
-from leadscore.features.snapshot import Snapshot
 from leadscore.models.calibration import Scale, log_odds_of
-from leadscore.models.matrix import to_matrix
+from leadscore.models.matrix import Column, to_matrix
 from leadscore.models.novelty import fit_familiar
 from leadscore.models.scorer import Scorer
 from leadscore.models.uncertainty import Interval, fit_interval
+from leadscore.policy.backtest import MOST_LEVELS, Backtest
 from leadscore.policy.policy import Policy
-from leadscore.policy.tuning import Backtest, Tuning, by_capacity, by_share
+from leadscore.policy.tuning import Tuning, by_capacity, by_share
 from leadscore.preparing import (
     Prepared,
     Progress,
@@ -117,8 +117,8 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     model = fitted(model, rows_of(prepared), _learned_from(prepared, model, plan), without=plan.without)
     scorer, scale = model.served_, Scale()
     calibration = replace(model.calibration_, intercept=model.calibration_.intercept + plan.shift)
-    backtest = _backtest(data, comparison)
     features = _read_by(scorer, prepared)
+    backtest = _backtest(prepared, comparison, features)
     M = to_matrix(data.X, scorer.columns)
     leads = len(np.unique(data.group))
     points = driver_points(scorer, calibration, scale, M).points
@@ -168,19 +168,27 @@ def _learned_from(prepared: Prepared, model: BaseEstimator, plan: Plan) -> NDArr
 
 def _read_by(scorer: Scorer, prepared: Prepared) -> tuple[Feature, ...]:
     """Keep the features that the scorer reads, and those that rules do: no other is asked for."""
-    read = {column.name for column in scorer.columns}
-    for rule in (*prepared.project.suppress, *prepared.project.fast_track):
-        read |= {condition.column for condition in rule.when}
+    read = {column.name for column in scorer.columns} | _ruled(prepared.project)
     return tuple(feature for feature in prepared.features if feature.name in read)
 
 
-def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
-    """Give one row a lead: a lead that was looked at several times becomes an MQL when it was best."""
-    seen = comparison.predictions
+def _ruled(project: Project) -> set[str]:
+    """Name the columns that the policy's rules read."""
+    rules = (*project.suppress, *project.fast_track)
+    return {condition.column for rule in rules for condition in rule.when}
+
+
+def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Feature]) -> Backtest:
+    """Give one row a lead: a lead that was looked at several times becomes an MQL when it was best.
+
+    What it was like then is kept as far as rules and segments may read it.
+    """
+    data, seen = prepared.data, comparison.predictions
     rows = seen["row"].to_numpy()
     frame = pd.DataFrame(
         {
             "group": data.group[rows],
+            "row": rows,
             "probability": seen[comparison.chosen],
             "points": seen["points"],
             "y": seen["y"],
@@ -189,11 +197,19 @@ def _backtest(data: Snapshot, comparison: Comparison) -> Backtest:
     )
     best = frame.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group")
     most = frame.groupby("group")[["points", "y"]].max().loc[best["group"]]
+    ruled = _ruled(prepared.project)
+    columns = tuple(
+        Column(feature.name, feature.categories)
+        for feature in features
+        if feature.name in ruled or 0 < len(feature.categories or ()) <= MOST_LEVELS
+    )
     return Backtest(
         probability=best["probability"].to_numpy(),
         y=most["y"].to_numpy(),
         week=None if data.as_of is None else best["week"].to_numpy(dtype=np.int64),
         points=most["points"].to_numpy(),
+        M=to_matrix(data.X.iloc[best["row"]], columns),
+        columns=columns,
     )
 
 

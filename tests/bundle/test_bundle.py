@@ -61,8 +61,9 @@ def test_what_is_saved_is_what_is_loaded(kind: str, bundle_of: dict[str, Bundle]
     assert read.scorer.drivers == born.scorer.drivers
     assert dict(read.typical) == dict(born.typical)
     assert read.facts == json.loads(json.dumps(born.facts))
-    for name in ("probability", "y", "week", "points"):
+    for name in ("probability", "y", "week", "points", "M"):
         np.testing.assert_array_equal(getattr(read.backtest, name), getattr(born.backtest, name))
+    assert read.past.columns == born.past.columns != ()
 
 
 def test_the_manifest_names_every_file_with_its_digest(folder: Path) -> None:

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from leadscore.errors import DataError, UsageError
-from leadscore.policy.tuning import FIGURES, Backtest, by_capacity, by_precision, by_share, by_value, tuned
+from leadscore.errors import UsageError
+from leadscore.policy.backtest import Backtest
+from leadscore.policy.tuning import FIGURES, by_capacity, by_precision, by_share, by_value, tuned
 
 A, B, N, WEEKS = 1.5, 12.0, 40_000, 40
 SCORES = beta(A, B)
@@ -203,21 +204,3 @@ def test_what_cannot_be_meant_is_refused_in_one_line(ask, says):
         ask()
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "says"),
-    [
-        (([], []), "mature leads to tune on"),
-        (([0.1, 0.2], [0, 0]), "found none among 2 leads"),
-        (([0.1, 0.2], [0, 2]), "outcomes 0 and 1"),
-        (([0.1, np.nan], [0, 1]), "probabilities from 0 to 1"),
-        (([0.1, 40], [0, 1]), "probabilities from 0 to 1"),
-        (([0.1, 0.2], [1]), "arrays of one length"),
-        (([0.1, 0.2], [0, 1], [1, 2, 3]), "arrays of one length"),
-        (([0.1, 0.2], [0, 1], None, [1, np.nan]), "finite points"),
-    ],
-)
-def test_a_backtest_that_does_not_fit_is_refused(arrays, says):
-    with pytest.raises(DataError, match=says):
-        Backtest(*arrays)

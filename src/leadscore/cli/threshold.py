@@ -32,9 +32,10 @@ def threshold_tune(
 ) -> None:
     """Choose thresholds on the backtest by capacity, share, precision, or value and cost; changes nothing."""
     from leadscore.policy import tuning
+    from leadscore.policy.backtest import Backtest
     from leadscore.predict import load
 
-    ways: dict[str, tuple[bool, Callable[[tuning.Backtest], tuning.Tuning]]] = {
+    ways: dict[str, tuple[bool, Callable[[Backtest], tuning.Tuning]]] = {
         "--capacity": (capacity is not None, lambda past: tuning.by_capacity(past, float(capacity or 0))),
         "--share": (share is not None, lambda past: tuning.by_share(past, float(share or 0))),
         "--precision": (precision is not None, lambda past: tuning.by_precision(past, float(precision or 0))),

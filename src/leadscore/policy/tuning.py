@@ -14,8 +14,9 @@ from typing import Any, Final, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from leadscore.errors import DataError, UsageError, explain, shown
+from leadscore.errors import UsageError, explain, shown
 from leadscore.models.matrix import Bools, Floats
+from leadscore.policy.backtest import Backtest
 from leadscore.policy.policy import percent
 
 FIGURES: Final = (
@@ -94,72 +95,6 @@ class Tuning:
     def to_dict(self) -> dict[str, Any]:
         """Give the tuning as plain values for JSON."""
         return asdict(self) | {"figures": [asdict(each) for each in self.figures]}
-
-
-@dataclass(frozen=True, slots=True)
-class Backtest:
-    """Predictions beside what came of the leads; checked once, on the way in.
-
-    Parameters
-    ----------
-    probability : array of shape (n,)
-        Of mature leads, by a model that had not seen them.
-    y : array of shape (n,)
-        1 for a lead that converted, 0 for none.
-    week : array of shape (n,), int, optional
-        The week in which each was scored, counted from anywhere; None where there is no clock.
-    points : array of shape (n,), optional
-        What the hand-built points say, probabilities or totals; only their order matters.
-
-    Raises
-    ------
-    DataError
-        There is no mature lead, none that converted, or the arrays do not fit together.
-    """
-
-    probability: Floats
-    y: Bools
-    week: NDArray[np.int64] | None = None
-    points: Floats | None = None
-
-    def __post_init__(self) -> None:
-        probability = np.asarray(self.probability, dtype=np.float64)
-        points = None if self.points is None else np.asarray(self.points, dtype=np.float64)
-        outcome = np.asarray(self.y)
-        week = None if self.week is None else np.asarray(self.week, dtype=np.int64)
-        given = [a for a in (probability, outcome, points, week) if a is not None]
-        if any(a.shape != (len(probability),) for a in given):
-            found = ", ".join(str(a.shape) for a in given)
-            raise DataError(explain("arrays of one length", f"shapes {found}", "give one value a lead"))
-        if len(probability) == 0:
-            raise DataError(
-                explain("mature leads to tune on", "none", "wait until the horizon has passed for some")
-            )
-        if not np.isin(outcome, (0, 1)).all():
-            raise DataError(explain("outcomes 0 and 1", "others", "leave leads without an outcome out"))
-        if not (outcome == 1).any():
-            found = f"none among {len(outcome):,} leads"
-            raise DataError(
-                explain("at least one conversion to tune on", found, "tune when some have converted")
-            )
-        if not ((probability >= 0) & (probability <= 1)).all():
-            raise DataError(explain("probabilities from 0 to 1", "others", "give the model's probabilities"))
-        if points is not None and not np.isfinite(points).all():
-            raise DataError(
-                explain("finite points", "missing or infinite ones", "give every lead its points")
-            )
-        for name, value in (
-            ("probability", probability),
-            ("y", outcome == 1),
-            ("week", week),
-            ("points", points),
-        ):
-            object.__setattr__(self, name, value)
-
-    @property
-    def weeks(self) -> int | None:
-        """How many weeks the backtest spans, empty ones included."""
-        return None if self.week is None else int(self.week.max() - self.week.min()) + 1
 
 
 class Options(TypedDict, total=False):
