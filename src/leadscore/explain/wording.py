@@ -1,7 +1,7 @@
 """Reasons in words: what a feature's value is, beside what a typical lead has.
 
-Sentences are made from the feature's declaration, the lead's value and the typical value alone, so they
-cannot speak of anything that the model does not use.
+Sentences are made from the feature's declaration, the lead's value, the typical value and the project's own
+phrases for these, so they cannot speak of anything that the model does not use.
 """
 
 import math
@@ -13,12 +13,15 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from leadscore.errors import shown
+from leadscore.explain.phrases import Phrases, filled
 from leadscore.features.declare import BEFORE, WEEK, AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
 Value: TypeAlias = float | str | None
 
+USUAL: Final = Phrases()  # none of a project's own
 _MOST: Final = 80  # letters of one field, word or content that a sentence shows
+_SENTENCE: Final = 500  # and of a sentence in a project's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def value_of(x: float, column: Column) -> Value:
     return float(x) if column.levels is None else column.levels[int(x)]
 
 
-def label(feature: Feature) -> str:
+def label(feature: Feature, phrases: Phrases = USUAL) -> str:
     """Name what a feature is about in a few words; features of one concept share their label.
 
     Examples
@@ -134,11 +137,11 @@ def label(feature: Feature) -> str:
     'Job title'
     """
     if isinstance(feature, EventFeature):
-        return _capital(noun_of(feature).any)
-    return _NAMES.get(feature.aggregate) or _field(feature)
+        return _capital(noun_of(feature, phrases).any)
+    return _NAMES.get(feature.aggregate) or field_of(feature.field, phrases)
 
 
-def sentence(feature: Feature, value: Value, typical: Value) -> str:
+def sentence(feature: Feature, value: Value, typical: Value, phrases: Phrases = USUAL) -> str:
     """Say what a lead's value is, and for numbers what a typical lead has.
 
     Parameters
@@ -148,6 +151,8 @@ def sentence(feature: Feature, value: Value, typical: Value) -> str:
         The lead's, as `value_of` reads it.
     typical : float, str or None
         As `typical_values` gives it.
+    phrases : Phrases, optional
+        The project's own; what they leave open is worded as usual.
 
     Returns
     -------
@@ -164,10 +169,18 @@ def sentence(feature: Feature, value: Value, typical: Value) -> str:
     'Industry: software'
     >>> sentence(AttributeFeature("number", "company_size"), None, 40.0)
     'Company size not given; a typical lead has 40'
+    >>> from leadscore.explain.phrases import ValuePhrase
+    >>> own = Phrases(values=(ValuePhrase("company_size", says="{value} employees; typical: {typical}"),))
+    >>> sentence(AttributeFeature("number", "company_size"), 1200.0, 40.0, own)
+    '1,200 employees; typical: 40'
     """
+    own = _in_own_words(feature, value, typical, phrases)
+    if own is not None:
+        return _capital(clean(own, _SENTENCE))
     if isinstance(feature, EventFeature):
-        return _capital(_EVENTS[feature.aggregate](feature, _number(value), _number(typical)))
-    return _capital(_ATTRIBUTES[feature.aggregate](feature, value, typical))
+        of = _Counted(feature, noun_of(feature, phrases), _named(feature.per or "", phrases))
+        return _capital(_EVENTS[feature.aggregate](of, _number(value), _number(typical)))
+    return _capital(_ATTRIBUTES[feature.aggregate](field_of(feature.field, phrases), value, typical))
 
 
 def number(value: float) -> str:
@@ -203,82 +216,93 @@ def days(value: float) -> str:
 
 
 # ---------------------------------------------------------------------------------------------- events
-def _count(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    return _amount(feature, value or 0.0, typical or 0.0, noun_of(feature).times(value or 0.0))
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What a feature counts, and by what it divides that, in words."""
+
+    feature: EventFeature
+    noun: Noun
+    per: Noun
 
 
-def _decayed(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    half = days(feature.half_life or 0.0)
-    text = f"recent {noun_of(feature).any}: {number(value or 0.0)}, each counting half after {half}"
-    return _amount(feature, value or 0.0, typical or 0.0, text)
+def _count(of: _Counted, value: float | None, typical: float | None) -> str:
+    return _amount(of, value or 0.0, typical or 0.0, of.noun.times(value or 0.0))
 
 
-def _sum(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    return _worth(feature, value or 0.0, typical or 0.0, "value of")
+def _decayed(of: _Counted, value: float | None, typical: float | None) -> str:
+    half = days(of.feature.half_life or 0.0)
+    text = f"recent {of.noun.any}: {number(value or 0.0)}, each counting half after {half}"
+    return _amount(of, value or 0.0, typical or 0.0, text)
 
 
-def _decayed_sum(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    half = days(feature.half_life or 0.0)
-    return _worth(feature, value or 0.0, typical or 0.0, "recent value of", f", halved every {half}")
+def _sum(of: _Counted, value: float | None, typical: float | None) -> str:
+    return _worth(of, value or 0.0, typical or 0.0, "value of")
 
 
-def _mean(feature: EventFeature, value: float | None, typical: float | None) -> str:
+def _decayed_sum(of: _Counted, value: float | None, typical: float | None) -> str:
+    half = days(of.feature.half_life or 0.0)
+    return _worth(of, value or 0.0, typical or 0.0, "recent value of", f", halved every {half}")
+
+
+def _mean(of: _Counted, value: float | None, typical: float | None) -> str:
     if value is None:
-        return f"no {noun_of(feature).one} with a value{_when(feature)}{_beside(None, typical, number)}"
-    return _worth(feature, value, typical, "average value of")
+        return f"no {of.noun.one} with a value{_when(of.feature)}{_beside(None, typical, number)}"
+    return _worth(of, value, typical, "average value of")
 
 
-def _ratio(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    per = _named(feature.per or "").one
-    what = f"{noun_of(feature).any} per {per}"
+def _ratio(of: _Counted, value: float | None, typical: float | None) -> str:
+    per = of.per.one
+    what = f"{of.noun.any} per {per}"
     if value is None:
-        return f"{what} not known: no {per}{_when(feature)}{_beside(None, typical, number)}"
-    return f"{what}{_when(feature)}: {number(value)}{_beside(value, typical, number)}"
+        return f"{what} not known: no {per}{_when(of.feature)}{_beside(None, typical, number)}"
+    return f"{what}{_when(of.feature)}: {number(value)}{_beside(value, typical, number)}"
 
 
-def _trend(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    window = feature.window or WEEK
+def _trend(of: _Counted, value: float | None, typical: float | None) -> str:
+    window = of.feature.window or WEEK
     usual = f"an average {'week' if window == WEEK else days(window).removeprefix('1 ')}"
     before = f"{usual} of the {days(BEFORE * window)} before"
     change = value or 0.0
     than = f"as many as in {before}" if change == 0 else f"{_more(change)} than in {before}"
-    return f"{noun_of(feature).any}{_when(feature)}: {than}{_beside(change, typical, _more)}"
+    return f"{of.noun.any}{_when(of.feature)}: {than}{_beside(change, typical, _more)}"
 
 
-def _recency(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    return _ago(feature, value, typical, "last")
+def _recency(of: _Counted, value: float | None, typical: float | None) -> str:
+    return _ago(of, value, typical, "last")
 
 
-def _first_seen(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    return _ago(feature, value, typical, "first")
+def _first_seen(of: _Counted, value: float | None, typical: float | None) -> str:
+    return _ago(of, value, typical, "first")
 
 
-def _active_days(feature: EventFeature, value: float | None, typical: float | None) -> str:
-    text = f"{noun_of(feature).any} on {days(max(1.0, value or 0.0))}"
-    return _amount(feature, value or 0.0, typical or 0.0, text)
+def _active_days(of: _Counted, value: float | None, typical: float | None) -> str:
+    text = f"{of.noun.any} on {days(max(1.0, value or 0.0))}"
+    return _amount(of, value or 0.0, typical or 0.0, text)
 
 
-def _distinct_contents(feature: EventFeature, value: float | None, typical: float | None) -> str:
+def _distinct_contents(of: _Counted, value: float | None, typical: float | None) -> str:
     what = "content" if value == 1 else "different contents"
-    text = f"{noun_of(feature).any}: {number(value or 0.0)} {what}"
-    return _amount(feature, value or 0.0, typical or 0.0, text)
+    text = f"{of.noun.any}: {number(value or 0.0)} {what}"
+    return _amount(of, value or 0.0, typical or 0.0, text)
 
 
-def _amount(feature: EventFeature, value: float, typical: float, some: str) -> str:
+def _amount(of: _Counted, value: float, typical: float, some: str) -> str:
     """Say an amount that is 0 without an event."""
     if value == 0:
         other = (
             "; a typical lead has none either" if typical == 0 else f"; a typical lead has {number(typical)}"
         )
-        return f"no {noun_of(feature).one}{_when(feature) or ' so far'}{other}"
-    return f"{some}{_when(feature)}{_beside(value, typical, number)}"
+        return f"no {of.noun.one}{_when(of.feature) or ' so far'}{other}"
+    return f"{some}{_when(of.feature)}{_beside(value, typical, number)}"
 
 
-def _worth(feature: EventFeature, value: float, typical: float | None, what: str, how: str = "") -> str:
+def _worth(of: _Counted, value: float, typical: float | None, what: str, how: str = "") -> str:
     beside = _beside(value, typical, number)
-    return f"{what} {noun_of(feature).any}{_when(feature)}: {number(value)}{how}{beside}"
-def _ago(feature: EventFeature, value: float | None, typical: float | None, which: str) -> str:
-    noun = noun_of(feature).one
+    return f"{what} {of.noun.any}{_when(of.feature)}: {number(value)}{how}{beside}"
+
+
+def _ago(of: _Counted, value: float | None, typical: float | None, which: str) -> str:
+    noun = of.noun.one
     if value is None:
         other = "; a typical lead has none either" if typical is None else f"; a typical lead's {which} was "
         return f"no {noun} so far{other}" + ("" if typical is None else f"{days(typical)} ago")
@@ -297,7 +321,7 @@ def _when(feature: EventFeature) -> str:
     return f" in the last {days(feature.window).removeprefix('1 ')}"
 
 
-def noun_of(feature: EventFeature) -> Noun:
+def noun_of(feature: EventFeature, phrases: Phrases = USUAL) -> Noun:
     """Say how the events are spoken of that a feature counts.
 
     Examples
@@ -305,13 +329,21 @@ def noun_of(feature: EventFeature) -> Noun:
     >>> noun_of(EventFeature("count", "page_view", content="/pricing", channel="ads")).many
     'page views of /pricing via ads'
     """
-    noun = (
-        _narrowed(_named(feature.event), feature) if feature.event is not None else _OVERALL[feature.family]
-    )
+    noun = _of_type(feature.event, feature, phrases) if feature.event else _OVERALL[feature.family]
     return noun if feature.channel is None else noun.followed(f"via {_quoted(feature.channel)}")
 
 
-def _named(event: str) -> Noun:
+def _of_type(event: str, feature: EventFeature, phrases: Phrases) -> Noun:
+    own = None if feature.content is None else phrases.of_event(event, feature.content)
+    if own is not None:
+        return Noun(clean(own.one), clean(own.many))
+    return _narrowed(_named(event, phrases), feature)
+
+
+def _named(event: str, phrases: Phrases) -> Noun:
+    own = phrases.of_event(event)
+    if own is not None:
+        return Noun(clean(own.one), clean(own.many))
     words = re.split(r"[ _-]+", event)
     if not all(re.fullmatch(r"[A-Za-z]?[a-z]+", word) for word in words):
         return Noun(f"“{clean(event)}”", None)  # a code: it stays as it is
@@ -338,7 +370,7 @@ def _plural(noun: str) -> str:
     return f"{noun}es" if re.search(r"(s|x|z|ch|sh)$", noun) else f"{noun}s"
 
 
-_EVENTS: Final[Mapping[str, Callable[[EventFeature, float | None, float | None], str]]] = {
+_EVENTS: Final[Mapping[str, Callable[[_Counted, float | None, float | None], str]]] = {
     "count": _count,
     "decayed_count": _decayed,
     "sum": _sum,
@@ -354,57 +386,55 @@ _EVENTS: Final[Mapping[str, Callable[[EventFeature, float | None, float | None],
 
 
 # ------------------------------------------------------------------------------------------ attributes
-def _as_number(feature: AttributeFeature, value: Value, typical: Value) -> str:
+def _as_number(field: str, value: Value, typical: Value) -> str:
     if value is None:
-        return f"{_field(feature)} not given{_beside(None, _number(typical), number)}"
+        return f"{field} not given{_beside(None, _number(typical), number)}"
     x = _number(value) or 0.0
-    return f"{_field(feature)}: {number(x)}{_beside(x, _number(typical), number)}"
+    return f"{field}: {number(x)}{_beside(x, _number(typical), number)}"
 
 
-def _as_word(feature: AttributeFeature, value: Value, typical: Value) -> str:
+def _as_word(field: str, value: Value, typical: Value) -> str:
     del typical  # the most frequent word says little about another
     if value is None:
-        return f"{_field(feature)} not given"
-    return f"{_field(feature)}: {'one of the rarer ones' if value == OTHER else clean(value)}"
+        return f"{field} not given"
+    return f"{field}: {'one of the rarer ones' if value == OTHER else clean(value)}"
 
 
-def _as_told(told: str, absent: str) -> Callable[[AttributeFeature, Value, Value], str]:
+def _as_told(told: str, absent: str) -> Callable[[str, Value, Value], str]:
     """Word what is read out of a field: its absence may mean that the field says nothing about it."""
 
-    def worded(feature: AttributeFeature, value: Value, typical: Value) -> str:
+    def worded(field: str, value: Value, typical: Value) -> str:
         del typical
         if value is None or value == OTHER:
-            return f"{_field(feature)}: {absent}"
+            return f"{field}: {absent}"
         word = clean(value)
-        return f"{_field(feature)}: {told.format(SPOKEN.get(word, word.replace('_', ' ')))}"
+        return f"{field}: {told.format(SPOKEN.get(word, word.replace('_', ' ')))}"
 
     return worded
 
 
-def _as_days_since(feature: AttributeFeature, value: Value, typical: Value) -> str:
+def _as_days_since(field: str, value: Value, typical: Value) -> str:
     if value is None:
-        return f"{_field(feature)} not given, or still ahead"
+        return f"{field} not given, or still ahead"
     x, usual = _number(value) or 0.0, _number(typical)
-    return f"{_field(feature)}: {days(x)} ago" + (
-        f"; typically {days(usual)} ago" if usual is not None else ""
-    )
+    return f"{field}: {days(x)} ago" + (f"; typically {days(usual)} ago" if usual is not None else "")
 
 
-def _as_age(feature: AttributeFeature, value: Value, typical: Value) -> str:
-    del feature
+def _as_age(field: str, value: Value, typical: Value) -> str:
+    del field
     if value is None:
         return "time since the lead came in not known"
     x, usual = _number(value) or 0.0, _number(typical)
     return f"came in {days(x)} ago" + (f"; a typical lead {days(usual)} ago" if usual is not None else "")
 
 
-def _as_share(feature: AttributeFeature, value: Value, typical: Value) -> str:
-    del feature
+def _as_share(field: str, value: Value, typical: Value) -> str:
+    del field
     x = _number(value) or 0.0
     return f"{_percent(x)} of the profile filled in" + _beside(x, _number(typical), _percent)
 
 
-_ATTRIBUTES: Final[Mapping[str, Callable[[AttributeFeature, Value, Value], str]]] = {
+_ATTRIBUTES: Final[Mapping[str, Callable[[str, Value, Value], str]]] = {
     "number": _as_number,
     "category": _as_word,
     "seniority": _as_told("seniority {}", "seniority not known"),
@@ -415,6 +445,29 @@ _ATTRIBUTES: Final[Mapping[str, Callable[[AttributeFeature, Value, Value], str]]
     "filled_share": _as_share,
 }
 _NAMES: Final = {"lead_age": "Age of the lead", "filled_share": "Filled share of the profile"}
+
+
+# --------------------------------------------------------------------------------- in a project's own words
+def _in_own_words(feature: Feature, value: Value, typical: Value, phrases: Phrases) -> str | None:
+    """Fill the project's template for a value in; None where it has none, or not all of it is known."""
+    own = phrases.of_feature(feature)
+    absent = value is None or (value == 0 and isinstance(feature, EventFeature))
+    template = None if own is None else own.missing if absent else own.says
+    if template is None or value == OTHER:
+        return None
+    window = _when(feature).removeprefix(" in ") if isinstance(feature, EventFeature) else ""
+    parts = {"value": _plain(feature, value), "typical": _plain(feature, typical)}
+    return filled(template, parts | {"window": window if window.startswith("the last") else None})
+
+
+def _plain(feature: Feature, value: Value) -> str | None:
+    """Write a value by itself, in its unit."""
+    if value is None or value == OTHER:
+        return None
+    if isinstance(value, str):
+        read = isinstance(feature, AttributeFeature) and feature.aggregate != "category"
+        return clean(SPOKEN.get(value, value.replace("_", " ")) if read else value)
+    return _UNITS.get(feature.aggregate, number)(value)
 
 
 # ----------------------------------------------------------------------------------------------- parts
@@ -430,12 +483,30 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+_UNITS: Final[Mapping[str, Callable[[float], str]]] = {
+    "recency": days,
+    "first_seen": days,
+    "days_since": days,
+    "lead_age": days,
+    "filled_share": _percent,
+}
+
+
 def _number(value: Value) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _field(feature: AttributeFeature) -> str:
-    return _capital(clean(feature.field).replace("_", " ").strip()) or "(unnamed)"
+def field_of(name: str | None, phrases: Phrases = USUAL) -> str:
+    """Say what a field is called.
+
+    Examples
+    --------
+    >>> field_of("company_size")
+    'Company size'
+    """
+    called = phrases.label(name)
+    said = clean(name).replace("_", " ") if called is None else clean(called)
+    return _capital(said.strip()) or "(unnamed)"
 
 
 def _capital(text: str) -> str:
