@@ -28,7 +28,8 @@ from leadscore.models.calibration import probability
 from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
 from leadscore.models.novelty import NEVER_SEEN, UNUSUAL
-from leadscore.policy.policy import STAGES, stages
+from leadscore.policy.policy import STAGES
+from leadscore.policy.staging import stages
 from leadscore.predict import LeadModel, Moment, place_of
 
 if TYPE_CHECKING:

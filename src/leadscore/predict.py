@@ -28,7 +28,8 @@ from leadscore.models.matrix import Floats
 from leadscore.models.novelty import Familiar
 from leadscore.models.uncertainty import Interval
 from leadscore.policy.ledger import in_force
-from leadscore.policy.policy import Policy, stage_reasons, stages
+from leadscore.policy.policy import Policy
+from leadscore.policy.staging import stage_reasons, stages
 
 Moment: TypeAlias = datetime | str | int | None
 _EARLIEST = 10**14  # microseconds: March 1973; what is smaller, or 100 times as large, counts another unit

@@ -9,7 +9,7 @@ from leadscore.data.tables import Contract
 from leadscore.features.declare import Feature
 from leadscore.features.defaults import Roles
 from leadscore.models.points import PointRule
-from leadscore.policy.policy import Rule
+from leadscore.policy.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from leadscore.features.prefixes import prefixes
 from leadscore.features.snapshot import NO_EVENTS, Snapshot, earliest
 from leadscore.models.calibration import log_odds_of, probability
 from leadscore.models.matrix import Floats
-from leadscore.policy.policy import STAGES, Stages, stage_reasons, stages
+from leadscore.policy.policy import STAGES
+from leadscore.policy.staging import Stages, stage_reasons, stages
 from leadscore.predict import LeadModel, Moment, moment
 
 

@@ -43,7 +43,9 @@ from leadscore.explain.wording import clean, label
 from leadscore.features.declare import AttributeFeature, Feature
 from leadscore.features.snapshot import Bools, snapshot
 from leadscore.models.calibration import probability
-from leadscore.policy.policy import STAGES, Rule, stages
+from leadscore.policy.policy import STAGES
+from leadscore.policy.rules import Rule
+from leadscore.policy.staging import stages
 from leadscore.predict import LeadModel, LeadScore, Moment, moment
 
 _COUNTS: Final = (1, 2, 3, 4, 5)

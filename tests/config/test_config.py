@@ -16,7 +16,7 @@ from leadscore.errors import ConfigError
 from leadscore.features.declare import AttributeFeature, EventFeature
 from leadscore.models.conditions import Condition
 from leadscore.models.points import PointRule
-from leadscore.policy.policy import Rule
+from leadscore.policy.rules import Rule
 from leadscore.project import Files, SimulatedWorld, Target
 from leadscore.simulate import CONTRACT
 

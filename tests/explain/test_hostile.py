@@ -26,7 +26,8 @@ from leadscore.models.calibration import Scale, Sigmoid
 from leadscore.models.conditions import Condition
 from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm
 from leadscore.models.matrix import Column
-from leadscore.policy.policy import Policy, Rule
+from leadscore.policy.policy import Policy
+from leadscore.policy.rules import Rule
 from leadscore.predict import LeadModel
 
 AS_OF = "2025-06-01T00:00:00Z"

@@ -12,7 +12,8 @@ import pytest
 from leadscore.errors import ModelError, UsageError
 from leadscore.models.conditions import Condition
 from leadscore.policy.ledger import history, in_force, publish, undo
-from leadscore.policy.policy import Policy, Rule
+from leadscore.policy.policy import Policy
+from leadscore.policy.rules import Rule
 
 BORN = Policy(0.10, 0.30)
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

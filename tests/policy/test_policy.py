@@ -8,16 +8,9 @@ from hypothesis import strategies as st
 from leadscore.errors import DataError, UsageError
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Column
-from leadscore.policy.policy import (
-    STAGES,
-    Policy,
-    Rule,
-    differences,
-    explain_stage,
-    percent,
-    stage_reasons,
-    stages,
-)
+from leadscore.policy.policy import STAGES, Policy, differences, percent
+from leadscore.policy.rules import Rule
+from leadscore.policy.staging import explain_stage, stage_reasons, stages
 
 COLUMNS = (Column("calls"), Column("industry", ("(other)", "bank", "rival")))
 RIVAL = Rule("competitor", (Condition("industry", "is", "rival"),), reason="builds the same")
@@ -158,8 +151,9 @@ def test_differences_name_what_changed():
     other = Policy(0.12, 0.30, suppress=(Rule("competitor", RIVAL.when),), nurture=0.02, revision=9)
     assert differences(POLICY, other) == (
         "mql 10 % -> 12 %",
-        "suppress “competitor” changed",
+        "suppress “competitor”: reason “builds the same” -> none",
         "fast_track without “asked to be called”",
     )
-    assert differences(other, POLICY)[-1] == "fast_track with “asked to be called”"
+    with_rule = "fast_track with “asked to be called”: calls at least 1 and industry present"
+    assert differences(other, POLICY)[-1] == with_rule
     assert differences(POLICY, POLICY) == ()

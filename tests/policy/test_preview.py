@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from leadscore.errors import UsageError
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Column
-from leadscore.policy.policy import STAGES, Policy, Rule, stages
+from leadscore.policy.policy import STAGES, Policy
 from leadscore.policy.preview import preview
+from leadscore.policy.rules import Rule
+from leadscore.policy.staging import stages
 from leadscore.policy.tuning import Backtest
 
 COLUMNS = (Column("calls"),)

@@ -21,7 +21,8 @@ from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.features.defaults import Roles
 from leadscore.models.conditions import Condition
 from leadscore.models.points import PointRule
-from leadscore.policy.policy import Policy, Rule
+from leadscore.policy.policy import Policy
+from leadscore.policy.rules import Rule
 from leadscore.project import Files, Project, SimulatedWorld, Target
 
 _ROW_NUMBER = "row number"  # how a person writes ROW_NUMBER

@@ -1,89 +1,67 @@
-"""The policy: two thresholds on the probability, and the readable rules that come before them."""
+"""The policy: thresholds on the probability, for all leads or by segment, and the rules before them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from leadscore.errors import UsageError, explain, nearest, shown
-from leadscore.models.conditions import Condition
-from leadscore.models.matrix import Bools, Column, Floats
+from leadscore.errors import UsageError, explain, shown
+from leadscore.models.matrix import is_finite
+from leadscore.policy.rules import Rule, rule_changes, take_keys
 
 STAGES: Final = ("unqualified", "nurture", "mql", "sales_ready")
-_NAMES: Final = {
-    "unqualified": "Unqualified",
-    "nurture": "Nurture",
-    "mql": "MQL",
-    "sales_ready": "Sales ready",
-}
-
-Stages: TypeAlias = NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule that decides a lead's stage whatever its probability: all its conditions must hold.
+class Thresholds:
+    """The probabilities at which the stages above unqualified begin.
 
     Parameters
     ----------
-    name : str
-        What people call it: "competitor", "asked to be called".
-    when : sequence of Condition
-        At least one, on columns of X.
-    reason : str, optional
-        Shown beside the name.
+    mql : float
+        Probability from which a lead is an MQL: 0.10, not 10.
+    sales_ready : float
+        Probability from which it goes to sales at once; not below `mql`.
+    nurture : float, optional
+        Probability from which it is worth keeping warm; not above `mql`. By default a quarter of
+        `mql`: on the default scale that is a little over 16 points below the MQL line.
+
+    Raises
+    ------
+    UsageError
+        One is no probability, or they cross.
 
     Examples
     --------
-    >>> Rule("asked to be called", (Condition("call_request_count_1d", "at_least", 1),)).reason is None
-    True
+    >>> Thresholds(mql=0.10, sales_ready=0.30).lines
+    {'nurture': 0.025, 'mql': 0.1, 'sales_ready': 0.3}
     """
 
-    name: str
-    when: tuple[Condition, ...]
-    reason: str | None = None
+    mql: float
+    sales_ready: float
+    nurture: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise UsageError(
-                explain("a rule with a name", "none", "give the rule a name people will recognise")
-            )
-        when = tuple(self.when)
-        if not when or not all(isinstance(condition, Condition) for condition in when):
-            found = f"none in rule {shown(self.name)!r}"
-            raise UsageError(explain("at least one condition", found, "say when the rule holds"))
-        object.__setattr__(self, "when", when)
+        if self.nurture is None:
+            object.__setattr__(self, "nurture", _threshold("mql", self.mql) / 4)
+        for name in STAGES[1:]:
+            object.__setattr__(self, name, _threshold(name, getattr(self, name)))
+        for lower, upper in (("nurture", "mql"), ("mql", "sales_ready")):
+            low, high = getattr(self, lower), getattr(self, upper)
+            if low > high:
+                found = f"{lower} {low:g} above {upper} {high:g}"
+                raise UsageError(explain("nurture <= mql <= sales_ready", found, "swap or correct them"))
 
-    def holds(self, M: Floats, columns: Sequence[Column]) -> Bools:
-        """Say for each row of a matrix whether all conditions hold."""
-        held = np.ones(len(M), dtype=np.bool_)
-        for condition in self.when:
-            held &= condition.holds(M, columns)
-        return held
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the rule as plain values: {"name": ..., "when": [...], "reason": ...}."""
-        return {
-            "name": self.name,
-            "when": [condition.to_dict() for condition in self.when],
-            "reason": self.reason,
-        }
+    @property
+    def lines(self) -> dict[str, float]:
+        """The probability at which each stage above unqualified begins, lowest first."""
+        return {stage: getattr(self, stage) for stage in STAGES[1:]}
 
     @classmethod
-    def from_dict(cls, values: object) -> "Rule":
-        """Read what `to_dict` gave; anything else is a UsageError."""
-        read = _keys(values, "a rule", required=("name", "when"), optional=("reason",))
-        when, reason = read["when"], read.get("reason")
-        if not isinstance(when, list | tuple) or not all(isinstance(each, Mapping) for each in when):
-            raise UsageError(
-                explain("a list of conditions under 'when'", shown(when), "write them as a list")
-            )
-        if reason is not None and not isinstance(reason, str):
-            raise UsageError(explain("a reason as text", shown(reason), "put it in quotes"))
-        return cls(read["name"], tuple(Condition.from_dict(each) for each in when), reason)
+    def from_dict(cls, values: object) -> "Thresholds":
+        """Read what a policy's `to_dict` gives for a segment, or a person wrote; else a UsageError."""
+        return cls(**take_keys(values, "thresholds", required=("mql", "sales_ready"), optional=("nurture",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +74,27 @@ class Policy:
 
     Parameters
     ----------
-    mql : float
-        Probability from which a lead is an MQL: 0.10, not 10.
-    sales_ready : float
-        Probability from which it goes to sales at once; not below `mql`.
+    mql, sales_ready, nurture : float
+        As in `Thresholds`: of all leads whose segment has none of its own.
     suppress, fast_track : sequence of Rule
-    nurture : float, optional
-        Probability from which it is worth keeping warm; not above `mql`. By default a quarter of
-        `mql`: on the default scale that is a little over 16 points below the MQL line.
     revision : int
         1 for the policy a model was born with; publishing counts up.
+    segment : str, optional
+        The categorical column of X by whose levels thresholds differ.
+    segments : mapping of str to Thresholds
+        By level; a level that is not here, was never seen or is missing has the thresholds of all leads.
+    stay : float
+        Hysteresis: a lead that was in a stage stays in it down to this share of the stage's line. At 0.8
+        a lead becomes an MQL at 10 % and is one until its chance is below 8 %. 1: no hysteresis.
+    cool_down : float
+        Days after a lead was given back in which its chance does not take it above nurture; a fast track
+        does.
 
     Raises
     ------
     UsageError
-        A threshold is no probability, the thresholds cross, or two rules share a name.
+        A threshold is no probability, the thresholds cross, two rules share a name, or another value
+        cannot be meant.
 
     Examples
     --------
@@ -128,40 +112,59 @@ class Policy:
     fast_track: tuple[Rule, ...] = ()
     nurture: float | None = None
     revision: int = 1
+    segment: str | None = None
+    segments: Mapping[str, Thresholds] = field(default_factory=dict, hash=False)
+    stay: float = 1.0
+    cool_down: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.nurture is None:
-            object.__setattr__(self, "nurture", _threshold("mql", self.mql) / 4)
-        for name in ("nurture", "mql", "sales_ready"):
-            object.__setattr__(self, name, _threshold(name, getattr(self, name)))
-        for lower, upper in (("nurture", "mql"), ("mql", "sales_ready")):
-            low, high = getattr(self, lower), getattr(self, upper)
-            if low > high:
-                found = f"{lower} {low:g} above {upper} {high:g}"
-                raise UsageError(explain("nurture <= mql <= sales_ready", found, "swap or correct them"))
+        for name, line in Thresholds(self.mql, self.sales_ready, self.nurture).lines.items():
+            object.__setattr__(self, name, line)
         if isinstance(self.revision, bool) or not isinstance(self.revision, int) or self.revision < 1:
             raise UsageError(explain("a revision from 1 up", shown(self.revision), "leave it out"))
-        for field in ("suppress", "fast_track"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for name in ("suppress", "fast_track"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         names = [rule.name for rule in (*self.suppress, *self.fast_track)]
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
             raise UsageError(explain("rules that differ in name", f"{shown(twice)!r} twice", "rename one"))
+        object.__setattr__(self, "segments", _segments(self.segment, self.segments))
+        object.__setattr__(self, "stay", _stay(self.stay))
+        object.__setattr__(self, "cool_down", _cool_down(self.cool_down))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Policy.from_dict, (self.to_dict(),)  # a read-only mapping does not pickle
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds of all leads whose segment has none of its own."""
+        return Thresholds(self.mql, self.sales_ready, self.nurture)
 
     @property
     def lines(self) -> dict[str, float]:
-        """The probability at which each stage above unqualified begins, lowest first."""
+        """The probability at which each stage above unqualified begins, lowest first; as `thresholds`."""
         return {stage: getattr(self, stage) for stage in STAGES[1:]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the policy as plain values for JSON or YAML."""
-        return {
+        """Give the policy as plain values for JSON or YAML; without what it makes no use of.
+
+        Examples
+        --------
+        >>> policy = Policy(0.1, 0.3, segment="source", segments={"Fair": Thresholds(0.2, 0.5)}, stay=0.8)
+        >>> policy.to_dict()["segments"]
+        {'Fair': {'nurture': 0.05, 'mql': 0.2, 'sales_ready': 0.5}}
+        """
+        values: dict[str, Any] = {
             "revision": self.revision,
-            "nurture": self.nurture,
-            "mql": self.mql,
-            "sales_ready": self.sales_ready,
+            **self.lines,
             "suppress": [rule.to_dict() for rule in self.suppress],
             "fast_track": [rule.to_dict() for rule in self.fast_track],
+        }
+        if self.segment is not None:
+            values["segment"] = self.segment
+            values["segments"] = {level: own.lines for level, own in self.segments.items()}
+        return values | {
+            name: getattr(self, name) for name, unused in _UNUSED.items() if getattr(self, name) != unused
         }
 
     @classmethod
@@ -177,101 +180,21 @@ class Policy:
         --------
         >>> Policy.from_dict({"mql": 0.1, "sales_reddy": 0.3})
         Traceback (most recent call last):
-        leadscore.errors.UsageError: expected mql, sales_ready, suppress, fast_track, nurture, revision in a \
-policy; found 'sales_reddy' (did you mean 'sales_ready'?); correct or remove it
+        leadscore.errors.UsageError: expected mql, sales_ready, nurture, segment, segments, stay, cool_down, \
+suppress, fast_track, revision in a policy; found 'sales_reddy' (did you mean 'sales_ready'?); \
+correct or remove it
         """
-        optional = ("suppress", "fast_track", "nurture", "revision")
-        read = dict(_keys(values, "a policy", required=("mql", "sales_ready"), optional=optional))
-        for field in ("suppress", "fast_track"):
-            rules = read.get(field, [])
+        optional = ("nurture", "segment", "segments", *_UNUSED, "suppress", "fast_track", "revision")
+        read = dict(take_keys(values, "a policy", required=("mql", "sales_ready"), optional=optional))
+        for name in ("suppress", "fast_track"):
+            rules = read.get(name, [])
             if not isinstance(rules, list | tuple):
-                raise UsageError(explain(f"a list of rules under {field!r}", shown(rules), "write a list"))
-            read[field] = tuple(Rule.from_dict(rule) for rule in rules)
-        return cls(**read)
+                raise UsageError(explain(f"a list of rules under {name!r}", shown(rules), "write a list"))
+            read[name] = tuple(Rule.from_dict(rule) for rule in rules)
+        return cls(**(read | {"segments": _by_level(read.get("segments", {}))}))
 
 
-def stages(policy: Policy, probability: Floats, M: Floats, columns: Sequence[Column]) -> Stages:
-    """Say which stage each lead is in.
-
-    Parameters
-    ----------
-    policy : Policy
-    probability : array of shape (n,)
-    M : array of shape (n, p)
-        As `to_matrix` lays it out; the rules look at it.
-    columns : sequence of Column
-        What the columns of M are.
-
-    Returns
-    -------
-    array of shape (n,), str
-        One of `STAGES` each.
-
-    Raises
-    ------
-    DataError
-        A rule is about a column that the model does not have.
-
-    Examples
-    --------
-    >>> rules = (Rule("competitor", (Condition("competitor", "is", 1),)),)
-    >>> policy = Policy(mql=0.1, sales_ready=0.3, suppress=rules)
-    >>> stages(policy, np.array([0.1, 0.5, 0.5]), np.array([[0.0], [0.0], [1.0]]), [Column("competitor")])
-    array(['mql', 'sales_ready', 'unqualified'], dtype=object)
-    """
-    stage, _ = _decided(policy, probability, M, columns)
-    return np.array(STAGES, dtype=object)[stage]
-
-
-def stage_reasons(policy: Policy, probability: Floats, M: Floats, columns: Sequence[Column]) -> list[str]:
-    """Say in one sentence for each lead why it is in its stage; parameters as in `stages`.
-
-    Examples
-    --------
-    >>> stage_reasons(Policy(mql=0.1, sales_ready=0.3), np.array([0.14]), np.empty((1, 0)), [])
-    ['MQL: the chance of 14 % is at or above the line of 10 %; sales ready begins at 30 %.']
-    """
-    _, rule = _decided(policy, probability, M, columns)
-    rules = (*policy.suppress, *policy.fast_track)
-    return [
-        explain_stage(policy, float(p), rules[r] if r >= 0 else None)
-        for p, r in zip(np.asarray(probability, dtype=np.float64), rule, strict=True)
-    ]
-
-
-def explain_stage(policy: Policy, probability: float, rule: Rule | None = None) -> str:
-    """Say in one sentence which stage a chance means, or which rule decided instead.
-
-    Parameters
-    ----------
-    policy : Policy
-    probability : float
-    rule : Rule, optional
-        The rule of the policy that decided; None where the thresholds did.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> explain_stage(Policy(mql=0.1, sales_ready=0.3), 0.07)
-    'Nurture: the chance of 7 % is below the MQL line of 10 %.'
-    """
-    if rule is not None:
-        stage = "unqualified" if rule in policy.suppress else "sales_ready"
-        why = f" ({shown(rule.reason, 200)})" if rule.reason else ""
-        return f"{_NAMES[stage]} by the rule “{shown(rule.name)}”{why}, whatever the chance."
-    reached = int(_by_threshold(policy, np.array([probability]))[0])
-    lines = policy.lines
-    above = STAGES[reached + 1] if reached + 1 < len(STAGES) else None
-    if reached < STAGES.index("mql"):
-        chance, line = _percents(probability, lines[str(above)])
-        name = "MQL" if above == "mql" else above
-        return f"{_NAMES[STAGES[reached]]}: the chance of {chance} is below the {name} line of {line}."
-    chance, line = _percents(probability, lines[STAGES[reached]])
-    more = f"; sales ready begins at {percent(policy.sales_ready)}" if above else ""
-    return f"{_NAMES[STAGES[reached]]}: the chance of {chance} is at or above the line of {line}{more}."
+_UNUSED: Final[Mapping[str, float]] = {"stay": 1.0, "cool_down": 0.0}
 
 
 def differences(before: Policy, after: Policy) -> tuple[str, ...]:
@@ -282,18 +205,15 @@ def differences(before: Policy, after: Policy) -> tuple[str, ...]:
     >>> differences(Policy(mql=0.1, sales_ready=0.3), Policy(mql=0.12, sales_ready=0.3, nurture=0.025))
     ('mql 10 % -> 12 %',)
     """
-    changes = []
-    for stage in STAGES[1:]:
-        old, new = before.lines[stage], after.lines[stage]
-        if old != new:
-            changes.append("{} {} -> {}".format(stage, *_percents(old, new)))
-    for field in ("suppress", "fast_track"):
-        old_rules = {rule.name: rule for rule in getattr(before, field)}
-        new_rules = {rule.name: rule for rule in getattr(after, field)}
-        changes += [f"{field} without “{shown(name)}”" for name in old_rules if name not in new_rules]
-        changes += [f"{field} with “{shown(name)}”" for name in new_rules if name not in old_rules]
-        both = [name for name in new_rules if name in old_rules]
-        changes += [f"{field} “{shown(name)}” changed" for name in both if old_rules[name] != new_rules[name]]
+    changes = _line_changes(before.thresholds, after.thresholds, "")
+    changes += _segment_changes(before, after)
+    if before.stay != after.stay:
+        old, new = percents(before.stay, after.stay)
+        changes.append(f"a lead stays down to {old} -> {new} of its stage's line")
+    if before.cool_down != after.cool_down:
+        changes.append(f"cool-down {days(before.cool_down)} -> {days(after.cool_down)}")
+    for name in ("suppress", "fast_track"):
+        changes += rule_changes(name, getattr(before, name), getattr(after, name))
     return tuple(changes)
 
 
@@ -311,52 +231,113 @@ def percent(probability: float, digits: int = 3) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
-def _percents(one: float, other: float) -> tuple[str, str]:
-    """Write two probabilities with as many digits as it takes to tell them apart."""
-    digits = range(2, 18)
-    pairs = ((percent(one, d), percent(other, d)) for d in digits)
-    return next(((a, b) for a, b in pairs if a != b or one == other), (percent(one, 17), percent(other, 17)))
+def percents(*values: float) -> tuple[str, ...]:
+    """Write probabilities with as many digits as it takes to tell them apart.
+
+    Examples
+    --------
+    >>> percents(0.1, 0.1234, 0.1235)
+    ('10 %', '12.34 %', '12.35 %')
+    """
+    written: tuple[str, ...] = ()
+    for digits in range(2, 18):
+        written = tuple(percent(value, digits) for value in values)
+        if len(set(written)) == len(set(values)):
+            break
+    return written
 
 
-def _decided(
-    policy: Policy, probability: Floats, M: Floats, columns: Sequence[Column]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give each lead's stage, and the number of the rule that decided it, or -1."""
-    stage = _by_threshold(policy, probability)
-    rule = np.full(len(stage), -1, dtype=np.int64)
-    rules = [(each, 0) for each in policy.suppress] + [(each, len(STAGES) - 1) for each in policy.fast_track]
-    for number, (each, decides) in enumerate(rules):
-        held = each.holds(M, columns) & (rule < 0)
-        stage[held], rule[held] = decides, number
-    return stage, rule
+def days(number: float) -> str:
+    """Write a number of days.
+
+    Examples
+    --------
+    >>> days(14.0), days(1.0), days(0.5)
+    ('14 days', '1 day', '0.5 days')
+    """
+    return f"{number:.15g} day{'s' * (number != 1)}"
 
 
-def _by_threshold(policy: Policy, probability: Floats) -> NDArray[np.int64]:
-    lines = np.array(list(policy.lines.values()))
-    return np.searchsorted(lines, np.asarray(probability, dtype=np.float64), side="right")
+def _line_changes(before: Thresholds, after: Thresholds, whose: str) -> list[str]:
+    return [
+        "{}{} {} -> {}".format(stage, whose, *percents(old, new))
+        for (stage, old), new in zip(before.lines.items(), after.lines.values(), strict=True)
+        if old != new
+    ]
+
+
+def _segment_changes(before: Policy, after: Policy) -> list[str]:
+    old, new = (
+        {(policy.segment, level): own for level, own in policy.segments.items()} for policy in (before, after)
+    )
+    told = []
+    for which in dict.fromkeys((*old, *new)):
+        whose = " ".join(map(shown, which))
+        if which not in new:
+            told.append(f"{whose} no longer has thresholds of its own")
+        elif which not in old:
+            lines = ", ".join(f"{stage} {percent(line)}" for stage, line in new[which].lines.items())
+            told.append(f"{whose} now has thresholds of its own: {lines}")
+        else:
+            told += _line_changes(old[which], new[which], f" for {whose}")
+    return told
 
 
 def _threshold(name: str, value: object) -> float:
     """Read a threshold; 40 in place of 0.40 gets its own message."""
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    number = _number(value)
     if 0 <= number <= 1:
         return number
     do = f"write {number / 100:g} for {number:g} %" if 1 < number <= 100 else "write 0.4 for 40 %"
     raise UsageError(explain(f"{name} as a probability from 0 to 1", shown(value), do))
 
 
-def _keys(
-    values: object, what: str, *, required: tuple[str, ...], optional: tuple[str, ...]
-) -> Mapping[str, Any]:
-    """Take a mapping with these keys and no others."""
+def _stay(value: object) -> float:
+    number = _number(value)
+    if 0 < number <= 1:
+        return number
+    do = f"write {number / 100:g} for {number:g} %" if 1 < number <= 100 else "write 0.8 for 80 %"
+    raise UsageError(explain("stay as a share of the line, above 0 and up to 1", shown(value), do))
+
+
+def _cool_down(value: object) -> float:
+    number = _number(value)
+    if number >= 0:
+        return number
+    raise UsageError(explain("cool_down as days, 0 or more", shown(value), "write 14 for two weeks"))
+
+
+def _number(value: object) -> float:
+    return float(value) if is_finite(value) else math.nan
+
+
+def _by_level(values: object) -> dict[str, Thresholds]:
     if not isinstance(values, Mapping):
-        raise UsageError(explain(f"{what} as keys and values", shown(values), "write it as a mapping"))
-    known = (*required, *optional)
-    unknown = next((key for key in values if key not in known), None)
-    if unknown is not None:
-        found = f"{shown(unknown)!r}{nearest(str(unknown), known)}"
-        raise UsageError(explain(f"{', '.join(known)} in {what}", found, "correct or remove it"))
-    absent = next((key for key in required if key not in values), None)
-    if absent is not None:
-        raise UsageError(explain(f"{absent!r} in {what}", "none", "add it"))
-    return values
+        expected, do = "thresholds by level under 'segments'", "write Webinar: {mql: 0.1, sales_ready: 0.3}"
+        raise UsageError(explain(expected, shown(values), do))
+    read = {}
+    for level, own in values.items():
+        try:
+            read[level] = Thresholds.from_dict(own)
+        except UsageError as error:
+            raise UsageError(f"segments, {shown(level)!r}: {error}") from None
+    return read
+
+
+def _segments(segment: object, segments: Mapping[str, Thresholds]) -> Mapping[str, Thresholds]:
+    """Take thresholds by level where there is a column of such levels, and neither without the other."""
+    if segment is None and segments:
+        raise UsageError(
+            explain("a segment beside segments", "none", "name the column whose levels they are")
+        )
+    if segment is not None and not segments:
+        do = "give at least one level its own, or leave segment out"
+        raise UsageError(explain("thresholds by level beside a segment", "none", do))
+    for name in () if segment is None else (segment, *segments):
+        if not isinstance(name, str) or not name.strip():
+            expected = "a segment and its levels as words"
+            raise UsageError(explain(expected, repr(shown(name)), "write them in quotes"))
+    wrong = next((own for own in segments.values() if not isinstance(own, Thresholds)), None)
+    if wrong is not None:
+        raise UsageError(explain("Thresholds for each level", type(wrong).__name__, "give Thresholds"))
+    return MappingProxyType(dict(segments))

@@ -8,7 +8,8 @@ import numpy as np
 
 from leadscore.errors import UsageError, explain
 from leadscore.models.matrix import Column, Floats
-from leadscore.policy.policy import STAGES, Policy, Stages, differences, stages
+from leadscore.policy.policy import STAGES, Policy, differences
+from leadscore.policy.staging import Stages, stages
 from leadscore.policy.tuning import Backtest
 
 _SENT: Final = ("mql", "sales_ready")
