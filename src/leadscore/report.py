@@ -96,7 +96,8 @@ def overall_of(trained: Trained) -> Overall:
         bundle.scale,
         prepared.data.X,
         prepared.y,
-        features=prepared.features,
+        features=bundle.features,
+        phrases=bundle.phrases,
         group=prepared.data.group,
         segment=prepared.project.segment,
     )

@@ -12,10 +12,11 @@ from leadscore.data.identity import merge_duplicates
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain.card import LIMIT, driver_families
+from leadscore.explain.concepts import heading
 from leadscore.explain.drivers import DriverPoints, grouped
 from leadscore.explain.ledger import Entry, Ledger, settled, told
 from leadscore.explain.timeline import Happenings, Timeline, instant, moments_of
-from leadscore.explain.wording import label, number, sentence, value_of
+from leadscore.explain.wording import number, sentence, value_of
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import EventFeature
 from leadscore.features.kernel import taken
@@ -276,6 +277,7 @@ def follow(model: LeadModel, people: People, place: int, since: Moment, *, drive
         horizon=bundle.horizon,
         model=bundle.name,
         policy_revision=policy.revision,
+        phrases=bundle.phrases,
     )
 
 
@@ -428,7 +430,7 @@ def _concepts(model: LeadModel) -> tuple[list[tuple[str, str]], dict[tuple[str, 
     ]
     called: dict[tuple[str, str], str] = {}
     for key, columns in zip(about, scorer.driver_columns, strict=True):
-        called.setdefault(key, label(declared[columns[0]]) if columns else key[1])
+        called.setdefault(key, heading(declared[columns[0]], model.bundle.phrases) if columns else key[1])
     return about, called
 
 
@@ -448,7 +450,7 @@ def _entries(model: LeadModel, split: DriverPoints, M: Floats) -> Iterator[Entry
             name = scorer.driver_columns[loudest][0]
             column = scorer.columns[place[name]]
             said = [
-                sentence(declared[name], value_of(float(x), column), typical.get(name))
+                sentence(declared[name], value_of(float(x), column), typical.get(name), model.bundle.phrases)
                 for x in M[:, place[name]]
             ]
             text = told(said[0], said[1], before, after)

@@ -19,6 +19,7 @@ from leadscore.evaluation.fitting import fitted, takes
 from leadscore.evaluation.reliability import reliability
 from leadscore.evaluation.rolling import Plan, latest
 from leadscore.explain.card import driver_families, grade_cuts
+from leadscore.explain.concepts import united
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
 from leadscore.features.declare import Feature
@@ -122,6 +123,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     M = to_matrix(data.X, scorer.columns)
     leads = len(np.unique(data.group))
     points = driver_points(scorer, calibration, scale, M).points
+    features = united(features, scorer, M, points, data.group)
     sums = family_sums(points, driver_families(scorer, features))
     return Bundle(
         name=project.name,
@@ -139,6 +141,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
         interval=_unseen(prepared, comparison, _interval),
         familiar=fit_familiar(M, scorer.columns, data.group, seed=project.seed) if leads >= _FEW else None,
         facts=_facts(prepared, comparison),
+        phrases=project.phrases,
     )
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.errors import ModelError, explain
+from leadscore.explain.concepts import besides, heading
 from leadscore.explain.drivers import DriverPoints, family_sums, grouped, shown_integers, whole
-from leadscore.explain.wording import Value, clean, days, label, number, sentence, value_of
+from leadscore.explain.phrases import USUAL, Phrases
+from leadscore.explain.wording import Value, clean, days, number, sentence, value_of
 from leadscore.features.declare import Feature
 from leadscore.models.matrix import Floats
 from leadscore.models.scorer import Scorer
@@ -129,7 +131,8 @@ class Driver:
     shown : int
         The same as people see it: with the typical lead's, these add up to the score shown.
     text : str
-        What the lead's value is. Of several columns, the one with the most points speaks.
+        What the lead's value is. Of several columns, the one with the most points speaks; of several fields
+        that are told together, each does, the one with the most points first.
     columns : tuple of str
         The columns of X behind it.
     """
@@ -330,6 +333,7 @@ def explanations(
     lines: Mapping[str, float] | None = None,
     calibrated: bool = True,
     by_rule: Sequence[bool] | NDArray[np.bool_] | None = None,
+    phrases: Phrases = USUAL,
 ) -> list[Explanation]:
     """Explain leads: columns of one concept become one reason, in words.
 
@@ -362,6 +366,8 @@ def explanations(
         False: no chance is told, and stages are told by the score.
     by_rule : sequence of bool of length n, optional
         Whose stage a rule of the policy decided.
+    phrases : Phrases, optional
+        The project's own.
 
     Returns
     -------
@@ -381,16 +387,23 @@ def explanations(
     families = family_sums(split.points, [family for family, _ in about])
     place = {column.name: j for j, column in enumerate(scorer.columns)}
 
+    def said(i: int, column: str, usual: Value) -> str:
+        value = value_of(float(M[i, place[column]]), scorer.columns[place[column]])
+        return sentence(declared[column], value, usual, phrases)
+
     def spoken(i: int, key: tuple[str, str]) -> tuple[str, str, tuple[str, ...]]:
         """Give a concept's label, text and columns."""
-        loudest = max(members[key], key=lambda d: abs(split.points[i, d]))
         behind = tuple(dict.fromkeys(name for d in members[key] for name in scorer.driver_columns[d]))
         if not behind:
             return capital(key[1]), capital(key[1]), behind
-        column = scorer.driver_columns[loudest][0]
-        value = value_of(float(M[i, place[column]]), scorer.columns[place[column]])
-        feature = declared[column]
-        return label(feature), sentence(feature, value, typical.get(column)), behind
+        speakers: dict[tuple[str, ...], str] = {}  # of each field the loudest column, if it moves the score
+        for d in sorted(members[key], key=lambda d: -abs(split.points[i, d])):
+            column = scorer.driver_columns[d][0]
+            if split.points[i, d] or not speakers:
+                speakers.setdefault(declared[column].reads, column)
+        first, *more = speakers.values()
+        text = said(i, first, typical.get(first))
+        return heading(declared[first], phrases), besides(text, [said(i, column, None) for column in more]), behind
 
     def drivers(i: int) -> tuple[Driver, ...]:
         made = []

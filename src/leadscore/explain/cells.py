@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadscore.explain.wording import SPOKEN, clean, days
+from leadscore.explain.wording import SPOKEN, clean, days, label
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
@@ -198,7 +198,10 @@ def _measure(feature: Feature | None) -> str:
         when = " so far" if feature.window is None else f" in the last {days(feature.window)}"
         per = clean(feature.per or "").replace("_", " ")
         return _EVENTS[feature.aggregate].format(when=when, half=half, per=per)
-    return "" if feature is None else _ATTRIBUTES.get(feature.aggregate, "")
+    if feature is None:
+        return ""
+    read = _ATTRIBUTES.get(feature.aggregate, "")
+    return f"{label(feature)}, {read}".removesuffix(", ") if feature.together else read
 
 
 def _absent(feature: Feature | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from leadscore.errors import UsageError, explain, shown
 from leadscore.explain.card import Driver, Explanation, stage_name
+from leadscore.explain.concepts import uncapital
 from leadscore.explain.drivers import shown_integers, whole
 from leadscore.explain.wording import clean
 
@@ -206,7 +207,7 @@ def told(then: str, now: str, before: float, after: float) -> str:
     """
     then, now = (_TYPICAL.sub("", each) for each in (then, now))
     if then != now:
-        return f"{now}; before: {then[:1].lower() + then[1:] if then[1:2].islower() else then}"
+        return f"{now}; before: {uncapital(then)}"
     return f"{now} ({_signed(before)} before, {_signed(after)} now)"
 
 

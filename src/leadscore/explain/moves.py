@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
+from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.explain.wording import clean, days, noun_of, number
 from leadscore.features.attributes import read_one
 from leadscore.features.declare import OTHER, AttributeFeature, EventFeature, Feature
@@ -146,8 +147,8 @@ def fields_to_ask(features: Sequence[Feature]) -> dict[str, list[AttributeFeatur
 
     Examples
     --------
-    >>> fields_to_ask([AttributeFeature("category", name, levels=("a",)) for name in ("Lead Source", "size")])
-    {'size': [AttributeFeature(aggregate='category', field='size', levels=('a',), family='fit', fields=())]}
+    >>> list(fields_to_ask([AttributeFeature("category", name) for name in ("Lead Source", "size")]))
+    ['size']
     """
     fields: dict[str, list[AttributeFeature]] = {}
     for feature in features:
@@ -202,7 +203,9 @@ def answers_to(
     return list(first.values())
 
 
-def in_words(move: Move, labels: Mapping[str, str], had: Collection[Happening] = ()) -> str:
+def in_words(
+    move: Move, labels: Mapping[str, str], had: Collection[Happening] = (), phrases: Phrases = USUAL
+) -> str:
     """Say what would happen: "one more page view of /pricing", ready to begin a sentence.
 
     Parameters
@@ -212,6 +215,8 @@ def in_words(move: Move, labels: Mapping[str, str], had: Collection[Happening] =
         Fields in words.
     had : collection of Happening
         What the lead has done before, each event as it was: of that it is "one more".
+    phrases : Phrases, optional
+        The project's own.
 
     Examples
     --------
@@ -223,7 +228,7 @@ def in_words(move: Move, labels: Mapping[str, str], had: Collection[Happening] =
     """
     if not move.steps:
         return f"{days(move.days)} without anything happening"
-    happened = " and ".join(_times(kind, count, had) for kind, count in move.events)
+    happened = " and ".join(_times(kind, count, had, phrases) for kind, count in move.events)
     answered = " and ".join(f"{said(value)} as {_lower(labels[name])}" for name, value in move.answers)
     if not answered:
         return happened + (" within a day" if move.hours > 1 else "")
@@ -255,8 +260,9 @@ def iso(microseconds: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)).isoformat()
 
 
-def _times(kind: Happening, count: int, had: Collection[Happening]) -> str:
-    noun = noun_of(EventFeature("count", kind.type, content=kind.content, channel=kind.channel))
+def _times(kind: Happening, count: int, had: Collection[Happening], phrases: Phrases) -> str:
+    feature = EventFeature("count", kind.type, content=kind.content, channel=kind.channel)
+    noun = noun_of(feature, phrases)
     more = " more" if any(kind.holds(other) for other in had) else ""
     if noun.many is None:
         return f"{noun.one} once{more}" if count == 1 else f"{noun.one} {count}{more} times"

@@ -13,8 +13,10 @@ from leadscore.errors import DataError, explain, nearest, shown
 from leadscore.evaluation.metrics import binary_outcome
 from leadscore.evaluation.reliability import Estimate, lead_codes, wilson
 from leadscore.explain.cells import Coded, cut
+from leadscore.explain.concepts import heading
 from leadscore.explain.drivers import driver_points, grouped
-from leadscore.explain.wording import clean, label
+from leadscore.explain.phrases import USUAL, Phrases
+from leadscore.explain.wording import clean
 from leadscore.features.declare import Feature
 from leadscore.models.calibration import Scale, Sigmoid
 from leadscore.models.matrix import Column, Floats, columns_of, to_matrix
@@ -76,7 +78,8 @@ class Values:
     ----------
     column : str
     measure : str
-        What is read of the field or counted of the events, in words; empty for a field as it is.
+        What is read of the field or counted of the events, in words; empty for a field as it is, unless the
+        reason has several fields.
     size : float
         Mean size of the column's own points.
     ordered : bool
@@ -191,6 +194,7 @@ def overall(
     group: ArrayLike | None = None,
     segment: str | None = None,
     most: int = MOST_VALUES,
+    phrases: Phrases = USUAL,
 ) -> Overall:
     """Say what drives scores overall, and how often the leads with each value converted.
 
@@ -216,6 +220,8 @@ def overall(
         A category of X, whose levels are looked at apart too, with the same ranges of numbers.
     most : int
         Words of a category that are shown apart; the rarer ones are taken together.
+    phrases : Phrases, optional
+        The project's own.
 
     Returns
     -------
@@ -243,7 +249,8 @@ def overall(
     if len(M) != len(outcome) or not len(M):
         found = f"{len(outcome):,} outcomes of {len(M):,} rows"
         raise DataError(explain("one outcome a row, and at least one row", found, "pass equal lengths"))
-    told = _told(scorer, calibration, scale, M, {feature.name: feature for feature in features}, most)
+    declared = {feature.name: feature for feature in features}
+    told = _told(scorer, calibration, scale, M, declared, most, phrases)
     parts = {} if segment is None else _segments(X, segment, lead)
     return _of(
         told, outcome, lead, slice(None), {name: _of(told, outcome, lead, at) for name, at in parts.items()}
@@ -267,10 +274,12 @@ def concepts_of(scorer: Scorer, declared: Mapping[str, Feature]) -> list[tuple[s
     ]
 
 
-def concept_label(concept: str, column: str | None, declared: Mapping[str, Feature]) -> str:
+def concept_label(
+    concept: str, column: str | None, declared: Mapping[str, Feature], phrases: Phrases = USUAL
+) -> str:
     """Name a reason by the declaration of its first column, and without one as the concept is called."""
     feature = declared.get(column or "")
-    words = clean(concept) if feature is None else label(feature)
+    words = clean(concept) if feature is None else heading(feature, phrases)
     return words[:1].upper() + words[1:]
 
 
@@ -297,6 +306,7 @@ def _told(
     M: Floats,
     declared: Mapping[str, Feature],
     most: int,
+    phrases: Phrases,
 ) -> _Told:
     """Add up the points of each concept and column for every row, and cut the columns into cells."""
     about = concepts_of(scorer, declared)
@@ -320,10 +330,11 @@ def _told(
                 declared.get(name),
                 own[:, columns.index((name,))],
                 most,
+                phrases,
             )
             for (name,) in mine
         )
-        words = concept_label(key[1], mine[0][0] if mine else None, declared)
+        words = concept_label(key[1], mine[0][0] if mine else None, declared, phrases)
         concepts.append(_Concept(words, key[1], key[0], points[:, j], coded))
     return _Told(split.base, tuple(concepts))
 

@@ -200,6 +200,9 @@ class AttributeFeature:
         "fit", "engagement" or "operations".
     fields : tuple of str
         The columns that ``filled_share`` looks at.
+    together : tuple of str
+        Fields that tell the same thing, such as a campaign and its source, this one's field among them: in
+        explanations they are one concept. It changes no value.
 
     Raises
     ------
@@ -218,6 +221,7 @@ class AttributeFeature:
     levels: tuple[str, ...] = ()
     family: str = "fit"
     fields: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of(self.aggregate, _ATTRIBUTE_AGGREGATES, "aggregate of attributes")
@@ -231,6 +235,9 @@ class AttributeFeature:
             raise UsageError(explain("fields with filled_share, and only there", found, "correct fields"))
         if self.levels and self.aggregate in _NUMBERS:
             raise UsageError(explain(f"no levels with {self.aggregate}", "some", "remove levels"))
+        if self.together and self.field not in self.together:
+            expected = "the field among those it is told together with"
+            raise UsageError(explain(expected, "others only", "add it to together"))
         if not self.levels:
             object.__setattr__(self, "levels", _ATTRIBUTE_AGGREGATES[self.aggregate][1])
 
@@ -241,8 +248,8 @@ class AttributeFeature:
 
     @property
     def concept(self) -> str:
-        """What it is about: the field, or the name where it has none."""
-        return self.field or self.aggregate
+        """What it is about: the field, or the fields told together, or the name where it has none."""
+        return " and ".join(self.together) or self.field or self.aggregate
 
     @property
     def categories(self) -> tuple[str, ...] | None:
@@ -308,7 +315,7 @@ def from_dict(values: Mapping[str, Any]) -> Feature:
 
 
 def _fits(name: str, value: object) -> bool:
-    if name in ("levels", "fields", "types", "contents"):
+    if name in ("levels", "fields", "together", "types", "contents"):
         return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
     if name in ("window", "half_life"):
         return isinstance(value, int | float) and not isinstance(value, bool)
