@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -153,11 +154,28 @@ def test_formulas_are_defused_in_csv_and_only_there(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), FRAME, check_exact=True)
 
 
+def test_json_lines_are_ascii_and_exact(tmp_path: Path) -> None:
+    frame = FRAME.assign(
+        at=pd.to_datetime([1_740_826_800_000_001] * 7 + [None], unit="us", utc=True),
+        note=["\u2028", "\x1b[31m", '"', "</script>", "é", "{}", "", None],
+        score=[np.nan, *FRAME["score"][1:]],
+        rank=range(8),
+    )
+    lines = write_table(frame, tmp_path / "t.jsonl").read_bytes().decode("ascii").splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["lead_id"] for row in rows] == frame["lead_id"].tolist()
+    assert rows[0]["score"] is rows[7]["note"] is rows[7]["at"] is None
+    assert [row["score"] for row in rows[1:]] == frame["score"].tolist()[1:]
+    assert [row["note"] for row in rows[:7]] == frame["note"].tolist()[:7]
+    assert {row["at"] for row in rows[:7]} == {"2025-03-01T11:00:00.000001+00:00"}
+    assert [row["rank"] for row in rows] == list(range(8))
+
+
 @pytest.mark.parametrize("name", ["scores.xlsx", "scores", "scores.csv.gz", ".csv", "scores.CSV "])
 def test_a_name_that_says_no_format(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"ends in \.csv or \.parquet"):
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.parquet or \.jsonl"):
         require_table_name(tmp_path / name)
-    with pytest.raises(UsageError, match=r"ends in \.csv or \.parquet"):
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.parquet or \.jsonl"):
         write_table(FRAME, tmp_path / name)
     assert not list(tmp_path.iterdir())
 

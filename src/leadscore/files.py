@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import json
 import os
 import tempfile
 import zipfile
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+_ENDINGS = "an output that ends in .csv, .parquet or .jsonl"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -136,14 +138,15 @@ def _array(member: bytes) -> "NDArray[Any]":
 
 
 def write_table(frame: "pd.DataFrame", path: str | Path) -> Path:
-    """Write a frame as CSV or Parquet, by the ending of the name.
+    """Write a frame as CSV, Parquet or JSON lines, by the ending of the name.
 
-    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe.
+    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe. JSON lines are ASCII,
+    with times in ISO 8601.
 
     Raises
     ------
     UsageError
-        The name ends in neither .csv nor .parquet.
+        The name ends in none of .csv, .parquet and .jsonl.
     """
     target = require_table_name(path)
     return replace_file(target, _WRITERS[target.suffix.lower()](frame))
@@ -153,7 +156,7 @@ def require_table_name(path: str | Path) -> Path:
     """Refuse, before any work is done, a name that says no format; as `write_table`."""
     target = Path(path)
     if target.suffix.lower() not in _WRITERS:
-        raise UsageError(explain("an output that ends in .csv or .parquet", shown(target.name), "name it so"))
+        raise UsageError(explain(_ENDINGS, shown(target.name), "name it so"))
     return target
 
 
@@ -169,6 +172,16 @@ def _parquet(frame: "pd.DataFrame") -> bytes:
     return bytes(frame.to_parquet(index=False))
 
 
+def _json_lines(frame: "pd.DataFrame") -> bytes:
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return "".join(json.dumps(row, default=_plain, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Give a moment in ISO 8601, and NumPy's numbers as Python's."""
+    return value.isoformat() if hasattr(value, "isoformat") else value.item()
+
+
 def _is_number(column: "pd.Series[Any]") -> bool:
     return column.dtype.kind in "biuf"
 
@@ -177,4 +190,4 @@ def _guard(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-_WRITERS = {".csv": _csv, ".parquet": _parquet}
+_WRITERS = {".csv": _csv, ".parquet": _parquet, ".jsonl": _json_lines}

@@ -381,8 +381,8 @@ def test_models_that_are_truncated_altered_or_newer(refused: Refused, asked: Any
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("scores.xlsx", ".csv or .parquet"),
-        ("scores", ".csv or .parquet"),
+        ("scores.xlsx", ".csv, .parquet or .jsonl"),
+        ("scores", ".csv, .parquet or .jsonl"),
         ("leads.csv/scores.csv", "a place to write"),
         ("folder.csv", "a folder of that name"),
     ],

@@ -56,7 +56,7 @@ def test_hand_set_points_are_reviewed(run: Run, wide: Path, wide_settings: dict[
     ("options", "code", "found"),
     [
         (["--out", "."], 2, "a place to write"),
-        (["--csv", "points.txt"], 2, "an output that ends in .csv or .parquet"),
+        (["--csv", "points.txt"], 2, "an output that ends in .csv, .parquet or .jsonl"),
     ],
 )
 def test_places_that_cannot_be_written_are_refused_before_any_work(
