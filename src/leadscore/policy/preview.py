@@ -1,40 +1,27 @@
-"""What a draft policy would have done on past leads, beside the policy in force."""
+"""What a draft policy changes beside the policy in force: on past leads, week by week, and on today's."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from leadscore.errors import UsageError, explain
-from leadscore.models.matrix import Column, Floats
-from leadscore.policy.policy import STAGES, Policy, differences
-from leadscore.policy.staging import Stages, stages
-from leadscore.policy.tuning import Backtest
+from leadscore.errors import UsageError, explain, shown
+from leadscore.models.matrix import Bools
+from leadscore.policy.backtest import Backtest
+from leadscore.policy.drift import drift
+from leadscore.policy.moves import StageChange, changed
+from leadscore.policy.policy import Policy, differences
+from leadscore.policy.rules import Rule
+from leadscore.policy.staging import Ints, Stages, stages
 
-_SENT: Final = ("mql", "sales_ready")
-_WEEKS_A_MONTH: Final = 365.25 / 12 / 7
+FEW: Final = 10  # conversions: with fewer a segment's figures are mostly luck
+_ENOUGH: Final = 30  # conversions: with fewer so are all figures
+_MOST_NAMED: Final = 5  # segments in the warnings
+_LUCK: Final = 0.05
+_RULES: Final = ("suppress", "fast_track")
 
-
-@dataclass(frozen=True, slots=True)
-class StageChange:
-    """How many leads a stage has before and after, and how many enter and leave it.
-
-    Always ``before + entering - leaving == after``.
-
-    Parameters
-    ----------
-    stage : str
-        One of `STAGES`.
-    before, after, entering, leaving : int
-        Leads of the backtest.
-    """
-
-    stage: str
-    before: int
-    after: int
-    entering: int
-    leaving: int
+_Ruled: TypeAlias = frozenset[tuple[str, Rule]]  # rules, each with the field of the policy that holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +40,61 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Week:
+    """One past week under both policies.
+
+    Parameters
+    ----------
+    week : int
+        As the backtest counts them.
+    leads : int
+    in_force, draft : Replay
+    """
+
+    week: int
+    leads: int
+    in_force: Replay
+    draft: Replay
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEffect:
+    """One segment of the past leads under both policies.
+
+    Parameters
+    ----------
+    column, level : str
+        Such as "source" and "Referral"; the level is empty for leads without one.
+    leads : int
+    in_force, draft : Replay
+    own_lines : bool
+        Whether the draft has thresholds for this level.
+    """
+
+    column: str
+    level: str
+    leads: int
+    in_force: Replay
+    draft: Replay
+    own_lines: bool
+
+    @property
+    def conversions(self) -> int:
+        """How many of its leads converted, sent or not."""
+        return self.draft.converted + self.draft.missed
+
+    @property
+    def few(self) -> bool:
+        """Whether fewer than 10 converted, so that its figures are mostly luck."""
+        return self.conversions < FEW
+
+    @property
+    def name(self) -> str:
+        """What people call it: source “Referral”, or no source."""
+        return f"{shown(self.column)} “{shown(self.level)}”" if self.level else f"no {shown(self.column)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """A draft beside the policy in force.
 
@@ -65,8 +107,12 @@ class Preview:
     in_force, draft : Replay
     leads : int
         Of the backtest.
-    weeks : int or None
-        Weeks that it spans; None where there is no clock.
+    weeks : tuple of Week
+        In order, weeks without leads included; empty where there is no clock.
+    segments : tuple of SegmentEffect
+        The segments of either policy and of the columns asked for, those with the most leads first.
+    warnings : tuple of str
+        What to look at before publishing.
     """
 
     changes: tuple[str, ...]
@@ -74,55 +120,50 @@ class Preview:
     in_force: Replay
     draft: Replay
     leads: int
-    weeks: int | None
+    weeks: tuple[Week, ...]
+    segments: tuple[SegmentEffect, ...]
+    warnings: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
-        """The replay in one sentence, a month where there is a clock."""
-        if self.weeks is None:
-            over, factor = f" of {self.leads:,} leads", 1.0
-        else:
-            over, factor = (
-                f" a month over {self.weeks} week{'s' * (self.weeks != 1)}",
-                _WEEKS_A_MONTH / self.weeks,
-            )
-        now, then = (
-            [f"{round(factor * count):,}" for count in (replay.sent, replay.converted, replay.missed)]
-            for replay in (self.draft, self.in_force)
-        )
+        """The replay in one sentence."""
+        n = len(self.weeks)
+        over = f" in {n} week{'s' * (n != 1)}" if n else ""
+        now, then = self.draft, self.in_force
         return (
-            f"You would have sent {now[0]}{over}; {now[1]} of them converted, {now[2]} conversions missed"
-            f" (in force: {then[0]} sent, {then[1]} converted, {then[2]} missed)."
+            f"You would have sent {now.sent:,} of {self.leads:,} leads{over}: {now.converted:,} of them"
+            f" converted, {now.missed:,} conversions missed (in force: {then.sent:,} sent,"
+            f" {then.converted:,} converted, {then.missed:,} missed)."
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the preview as plain values for JSON, the sentence included."""
-        return asdict(self) | {
-            "changes": list(self.changes),
-            "stages": [asdict(change) for change in self.stages],
-            "sentence": self.sentence,
-        }
+        given = asdict(self)
+        tuples = {name: list(each) for name, each in given.items() if isinstance(each, tuple)}
+        return given | tuples | {"sentence": self.sentence}
 
 
 def preview(
     draft: Policy,
     in_force: Policy,
     backtest: Backtest,
-    M: Floats | None = None,
-    columns: Sequence[Column] = (),
+    *,
+    by: Sequence[str] = (),
+    seed: int = 0,
 ) -> Preview:
     """Replay a draft and the policy in force on leads whose outcome is known.
+
+    A backtest has one row a lead, so every lead meets the lines at which it enters a stage; what
+    hysteresis and the cool-down of recycled leads change shows on today's leads alone (`moves`).
 
     Parameters
     ----------
     draft, in_force : Policy
     backtest : Backtest
         Mature leads, one row each, scored by a model that had not seen them.
-    M : array of shape (n, p), optional
-        The same leads as `to_matrix` lays them out, for the rules. Without it rules are left out on both
-        sides, so the draft may not change them.
-    columns : sequence of Column
-        What the columns of M are.
+    by : sequence of str
+        Categories to show segments of, beside the one that the policies have thresholds for.
+    seed : int
 
     Returns
     -------
@@ -131,54 +172,184 @@ def preview(
     Raises
     ------
     UsageError
-        The draft changes rules, and there is no matrix to apply them to.
+        The backtest did not keep a column that the policies' segments, `by`, or a rule read that is not
+        the same in both.
 
     Examples
     --------
     >>> leads = Backtest([0.9, 0.5, 0.3, 0.1], [1, 0, 1, 0])
     >>> shown = preview(Policy(mql=0.3, sales_ready=0.8), Policy(mql=0.5, sales_ready=0.8), leads)
     >>> shown.sentence
-    'You would have sent 3 of 4 leads; 2 of them converted, 0 conversions missed \
+    'You would have sent 3 of 4 leads: 2 of them converted, 0 conversions missed \
 (in force: 2 sent, 1 converted, 1 missed).'
     """
-    same_rules = (draft.suppress, draft.fast_track) == (in_force.suppress, in_force.fast_track)
-    if M is None and not same_rules:
-        raise UsageError(
-            explain("the leads' columns, since the draft changes rules", "none", "preview thresholds alone")
-        )
-    before, after = (_staged(policy, backtest, M, columns) for policy in (in_force, draft))
-    moved = before != after
-    changes = tuple(
-        StageChange(
-            stage=stage,
-            before=int((before == stage).sum()),
-            after=int((after == stage).sum()),
-            entering=int((moved & (after == stage)).sum()),
-            leaving=int((moved & (before == stage)).sum()),
-        )
-        for stage in STAGES
+    left_out = _left_out(draft, in_force, backtest)
+    M = np.empty((len(backtest.y), 0)) if backtest.M is None else backtest.M
+    before, after = (
+        stages(_without(policy, left_out), backtest.probability, M, backtest.columns)
+        for policy in (in_force, draft)
     )
+    sent = _Sent(_reached(before), _reached(after), backtest.y)
+    own = [policy.segment for policy in (draft, in_force) if policy.segment is not None]
+    asked = list(dict.fromkeys([*own, *by]))
+    segments = [each for name in asked for each in _segments(name, draft, backtest, sent)]
+    others = [name for name in backtest.categories if name not in asked]
+    further = [each for name in others for each in _segments(name, draft, backtest, sent)]
+    ((leads, now, then),) = sent.by(np.zeros(len(backtest.y), dtype=np.int64), 1)
     return Preview(
         changes=differences(in_force, draft),
-        stages=changes,
-        in_force=_replay(before, backtest),
-        draft=_replay(after, backtest),
-        leads=len(backtest.y),
-        weeks=backtest.weeks,
+        stages=changed(before, after),
+        in_force=now,
+        draft=then,
+        leads=leads,
+        weeks=_weeks(backtest, sent),
+        segments=tuple(segments),
+        warnings=(
+            *_unseen(draft, in_force, left_out),
+            *_shut_out(segments, further, sent),
+            *_few(segments, draft, backtest),
+            *_poor_guide(backtest, seed),
+        ),
     )
 
 
-def _staged(policy: Policy, backtest: Backtest, M: Floats | None, columns: Sequence[Column]) -> Stages:
-    if M is None:
-        policy = Policy(policy.mql, policy.sales_ready, nurture=policy.nurture)
-        M = np.empty((len(backtest.y), 0))
-    return stages(policy, backtest.probability, M, columns)
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Which past leads each policy sends, and which converted."""
+
+    in_force: Bools
+    draft: Bools
+    won: Bools
+
+    def by(self, place: Ints, n: int) -> list[tuple[int, Replay, Replay]]:
+        """Give the leads and both replays of each of n groups."""
+        leads, wins = (np.bincount(place[rows], minlength=n).tolist() for rows in (slice(None), self.won))
+        both = []
+        for sent in (self.in_force, self.draft):
+            volume, converted = (
+                np.bincount(place[rows], minlength=n).tolist() for rows in (sent, sent & self.won)
+            )
+            both.append([Replay(s, c, w - c) for s, c, w in zip(volume, converted, wins, strict=True)])
+        return list(zip(leads, *both, strict=True))
 
 
-def _replay(staged: Stages, backtest: Backtest) -> Replay:
-    sent = np.isin(staged.astype(str), _SENT)
-    return Replay(
-        sent=int(sent.sum()),
-        converted=int((sent & backtest.y).sum()),
-        missed=int((~sent & backtest.y).sum()),
+def _left_out(draft: Policy, in_force: Policy, backtest: Backtest) -> _Ruled:
+    """Give the rules that both policies have and the backtest cannot apply; refuse what only one has."""
+    kept = {column.name for column in backtest.columns}
+    absent = [
+        {
+            (field, rule)
+            for field in _RULES
+            for rule in getattr(policy, field)
+            if not kept.issuperset(condition.column for condition in rule.when)
+        }
+        for policy in (draft, in_force)
+    ]
+    lacking = [f"rule {shown(rule.name)!r}" for _, rule in sorted(absent[0] ^ absent[1], key=repr)]
+    lacking += [
+        f"segment {shown(policy.segment)!r}"
+        for policy in (draft, in_force)
+        if policy.segment is not None and policy.segment not in kept
+    ]
+    if lacking:
+        expected = "rules and segments on columns that the backtest kept"
+        raise UsageError(explain(expected, lacking[0], "preview it on today's leads instead"))
+    return frozenset(absent[0])
+
+
+def _without(policy: Policy, left_out: _Ruled) -> Policy:
+    suppress, fast_track = (
+        tuple(rule for rule in getattr(policy, field) if (field, rule) not in left_out) for field in _RULES
     )
+    return replace(policy, suppress=suppress, fast_track=fast_track)
+
+
+def _reached(staged: Stages) -> Bools:
+    """Say who is sent."""
+    return np.asarray((staged == "mql") | (staged == "sales_ready"), dtype=np.bool_)
+
+
+def _weeks(backtest: Backtest, sent: _Sent) -> tuple[Week, ...]:
+    if backtest.week is None:
+        return ()
+    first, last = int(backtest.week.min()), int(backtest.week.max())
+    rows = sent.by(backtest.week - first, last - first + 1)
+    return tuple(Week(first + number, *row) for number, row in enumerate(rows))
+
+
+def _segments(name: str, draft: Policy, backtest: Backtest, sent: _Sent) -> list[SegmentEffect]:
+    """Give the effect on every level that has leads, those with the most leads first."""
+    levels = backtest.levels(name).tolist()
+    words = {word: number for number, word in enumerate(dict.fromkeys(levels))}
+    place = np.array([words[level] for level in levels], dtype=np.int64)
+    own = draft.segments if name == draft.segment else {}
+    found = [
+        SegmentEffect(name, word, *row, own_lines=word in own)
+        for word, row in zip(words, sent.by(place, len(words)), strict=True)
+        if row[0]
+    ]
+    return sorted(found, key=lambda each: -each.leads)
+
+
+def _unseen(draft: Policy, in_force: Policy, left_out: _Ruled) -> list[str]:
+    """Say what the replay cannot show."""
+    told = []
+    if left_out:
+        names = ", ".join(sorted(f"“{shown(rule.name)}”" for _, rule in left_out))
+        told.append(f"left out on both sides, as the backtest did not keep what they read: {names}")
+    if (draft.stay, draft.cool_down) != (in_force.stay, in_force.cool_down):
+        told.append("a replay sees each lead once: what `stay` and `cool_down` change is not in it")
+    return told
+
+
+def _shut_out(asked: Sequence[SegmentEffect], further: Sequence[SegmentEffect], sent: _Sent) -> list[str]:
+    """Name the segments of which no lead is sent any more; of columns not asked for, only by more than luck.
+
+    If the draft keeps a share r of the leads sent, a segment with k of them is left with none by luck
+    with a chance of (1 - r)^k.
+    """
+    before = int(sent.in_force.sum())
+    gone = 1 - int((sent.in_force & sent.draft).sum()) / max(before, 1)
+    named = [each for each in asked if not each.draft.sent and (each.in_force.sent or each.conversions)]
+    named += [
+        each
+        for each in further
+        if each.in_force.sent and not each.draft.sent and gone**each.in_force.sent < _LUCK
+    ]
+    told = [
+        f"{each.name} is shut out: none of its {each.leads:,} leads would be sent"
+        f" ({each.in_force.sent:,} in force); {each.conversions:,} of them converted"
+        for each in named[:_MOST_NAMED]
+    ]
+    more = len(named) - len(told)
+    return [*told, f"{more} more segments are shut out"] if more else told
+
+
+def _few(segments: Sequence[SegmentEffect], draft: Policy, backtest: Backtest) -> list[str]:
+    """Say whose figures are mostly luck, and which thresholds no past lead has met."""
+    told = []
+    wins = int(backtest.y.sum())
+    if wins < _ENOUGH:
+        told.append(f"only {wins:,} of {len(backtest.y):,} leads converted: these counts are mostly luck")
+    told += [
+        f"{each.name} has {each.conversions:,} conversions among {each.leads:,} leads: too few to judge"
+        " thresholds of its own"
+        for each in segments
+        if each.own_lines and each.few
+    ]
+    met = {each.level for each in segments if each.own_lines}
+    told += [
+        f"no past lead has {shown(draft.segment)} “{shown(level)}”: its thresholds are not in this replay"
+        for level in draft.segments
+        if level not in met
+    ]
+    return told
+
+
+def _poor_guide(backtest: Backtest, seed: int) -> list[str]:
+    if backtest.week is None:
+        return []
+    found = drift(backtest, seed=seed)
+    if found is None:
+        return ["fewer than 12 weeks have leads: too few to see whether recent ones differ from those before"]
+    return list(found.sentences)
