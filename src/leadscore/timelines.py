@@ -11,12 +11,12 @@ from leadscore.data.contract import CLOSING, Changes, Coded, Events, Finding, In
 from leadscore.data.identity import merge_duplicates
 from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
-from leadscore.explain.card import LIMIT, driver_families
-from leadscore.explain.concepts import heading
+from leadscore.explain.card import LIMIT
+from leadscore.explain.concepts import concepts_of, heading, speakers, spoken
 from leadscore.explain.drivers import DriverPoints, grouped
 from leadscore.explain.ledger import Entry, Ledger, settled, told
 from leadscore.explain.timeline import Happenings, Timeline, instant, moments_of
-from leadscore.explain.wording import number, sentence, value_of
+from leadscore.explain.wording import number, value_of
 from leadscore.features.attributes import attribute
 from leadscore.features.declare import EventFeature
 from leadscore.features.kernel import taken
@@ -423,11 +423,7 @@ def _concepts(model: LeadModel) -> tuple[list[tuple[str, str]], dict[tuple[str, 
     """Give each driver's family and concept, and what those are called."""
     scorer, features = model.bundle.scorer, model.bundle.features
     declared = {feature.name: feature for feature in features}
-    families = driver_families(scorer, features)
-    about = [
-        (family, declared[columns[0]].concept if columns else name)
-        for name, columns, family in zip(scorer.drivers, scorer.driver_columns, families, strict=True)
-    ]
+    about = concepts_of(scorer, declared)
     called: dict[tuple[str, str], str] = {}
     for key, columns in zip(about, scorer.driver_columns, strict=True):
         called.setdefault(key, heading(declared[columns[0]], model.bundle.phrases) if columns else key[1])
@@ -444,15 +440,12 @@ def _entries(model: LeadModel, split: DriverPoints, M: Floats) -> Iterator[Entry
     moved = np.abs(split.points[1] - split.points[0])
     for key, before, after in zip(keys, *sums.tolist(), strict=True):
         family, concept = key
-        loudest = max((d for d, own in enumerate(about) if own == key), key=lambda d: moved[d])
+        mine = (d for d, own in enumerate(about) if own == key)
+        columns = [scorer.columns[place[name]] for name in speakers(mine, moved, scorer, declared)]
         text = called[key]
-        if scorer.driver_columns[loudest]:
-            name = scorer.driver_columns[loudest][0]
-            column = scorer.columns[place[name]]
-            said = [
-                sentence(declared[name], value_of(float(x), column), typical.get(name), model.bundle.phrases)
-                for x in M[:, place[name]]
-            ]
+        if columns:
+            values = [{c.name: value_of(float(row[place[c.name]]), c) for c in columns} for row in M]
+            said = [spoken(own, typical, declared, model.bundle.phrases) for own in values]
             text = told(said[0], said[1], before, after)
         yield Entry(concept, called[key], family, after - before, 0, before, after, text)
     before, after = split.clip.tolist()

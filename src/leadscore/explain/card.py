@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.errors import ModelError, explain
-from leadscore.explain.concepts import besides, heading
+from leadscore.explain.concepts import concepts_of, heading, speakers, spoken
 from leadscore.explain.drivers import DriverPoints, family_sums, grouped, shown_integers, whole
 from leadscore.explain.phrases import USUAL, Phrases
-from leadscore.explain.wording import Value, clean, days, number, sentence, value_of
+from leadscore.explain.wording import Value, clean, days, number, value_of
 from leadscore.features.declare import Feature
 from leadscore.models.matrix import Floats
 from leadscore.models.scorer import Scorer
@@ -374,11 +374,7 @@ def explanations(
     list of Explanation
     """
     declared = {feature.name: feature for feature in features}
-    concepts = [
-        declared[columns[0]].concept if columns else name
-        for name, columns in zip(scorer.drivers, scorer.driver_columns, strict=True)
-    ]
-    about = list(zip(driver_families(scorer, features), concepts, strict=True))
+    about = concepts_of(scorer, declared)
     keys, sums = grouped(split.points, about)
     members = {key: [d for d, own in enumerate(about) if own == key] for key in keys}
     parts = np.column_stack([split.clip, sums])
@@ -387,29 +383,21 @@ def explanations(
     families = family_sums(split.points, [family for family, _ in about])
     place = {column.name: j for j, column in enumerate(scorer.columns)}
 
-    def said(i: int, column: str, usual: Value) -> str:
-        value = value_of(float(M[i, place[column]]), scorer.columns[place[column]])
-        return sentence(declared[column], value, usual, phrases)
-
-    def spoken(i: int, key: tuple[str, str]) -> tuple[str, str, tuple[str, ...]]:
+    def told(i: int, key: tuple[str, str]) -> tuple[str, str, tuple[str, ...]]:
         """Give a concept's label, text and columns."""
         behind = tuple(dict.fromkeys(name for d in members[key] for name in scorer.driver_columns[d]))
         if not behind:
             return capital(key[1]), capital(key[1]), behind
-        speakers: dict[tuple[str, ...], str] = {}  # of each field the loudest column, if it moves the score
-        for d in sorted(members[key], key=lambda d: -abs(split.points[i, d])):
-            column = scorer.driver_columns[d][0]
-            if split.points[i, d] or not speakers:
-                speakers.setdefault(declared[column].reads, column)
-        first, *more = speakers.values()
-        text = said(i, first, typical.get(first))
-        return heading(declared[first], phrases), besides(text, [said(i, column, None) for column in more]), behind
+        columns = speakers(members[key], np.abs(split.points[i]), scorer, declared)
+        values = {name: value_of(float(M[i, place[name]]), scorer.columns[place[name]]) for name in columns}
+        text = spoken(values, typical, declared, phrases)
+        return heading(declared[behind[0]], phrases), text, behind
 
     def drivers(i: int) -> tuple[Driver, ...]:
         made = []
         for key, points, shown in zip(keys, sums[i].tolist(), integers[i][1:], strict=True):
             if points or shown:
-                called, text, behind = spoken(i, key)
+                called, text, behind = told(i, key)
                 made.append(Driver(key[1], called, key[0], points, shown, text, behind))
         made.sort(key=lambda driver: -abs(driver.points))
         clip, shown = float(split.clip[i]), integers[i][0]

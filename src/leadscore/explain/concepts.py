@@ -1,6 +1,6 @@
 """What belongs to one reason: columns of which one determines another tell the same thing twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.explain.phrases import USUAL, Phrases
-from leadscore.explain.wording import label
+from leadscore.explain.wording import Value, clean, label, sentence
 from leadscore.features.declare import AttributeFeature, Feature
 from leadscore.models.matrix import OTHER, Floats
 from leadscore.models.scorer import Scorer
 
+_LIMIT: Final = "limit"  # as a card has it: the family of what has no column
 ENOUGH: Final = 20  # leads in a level; of fewer it is no wonder that they agree
 DETERMINED: Final = 0.9  # share of a category's uncertainty that the other one takes away
 _MOST: Final = 0.5  # share of the leads with a value that must be in levels of so many
@@ -77,6 +78,32 @@ def united(
     return tuple(_with(feature, fields, whole) for feature in features)
 
 
+def concepts_of(scorer: Scorer, declared: Mapping[str, Feature]) -> list[tuple[str, str]]:
+    """Say which reason each driver belongs to: its family and concept.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    declared : mapping of str to Feature
+        By column name. A column that is not declared is a reason of its own, and so is a driver without a
+        column, whose family is "limit".
+    """
+    features = [declared.get(columns[0]) if columns else None for columns in scorer.driver_columns]
+    return [
+        (feature.family, feature.concept) if feature else ("fit", columns[0]) if columns else (_LIMIT, name)
+        for name, columns, feature in zip(scorer.drivers, scorer.driver_columns, features, strict=True)
+    ]
+
+
+def concept_label(
+    concept: str, column: str | None, declared: Mapping[str, Feature], phrases: Phrases = USUAL
+) -> str:
+    """Name a reason by the declaration of its first column, and without one as the concept is called."""
+    feature = declared.get(column or "")
+    words = clean(concept) if feature is None else heading(feature, phrases)
+    return words[:1].upper() + words[1:]
+
+
 def heading(feature: Feature, phrases: Phrases = USUAL) -> str:
     """Name the reason that a feature belongs to: its label, or those of all fields told together.
 
@@ -92,15 +119,61 @@ def heading(feature: Feature, phrases: Phrases = USUAL) -> str:
     return " and ".join([first, *map(uncapital, more)])
 
 
-def besides(first: str, more: Sequence[str]) -> str:
-    """Add to a sentence what is told together with it.
+def speakers(
+    drivers: Iterable[int], sizes: Floats, scorer: Scorer, declared: Mapping[str, Feature]
+) -> tuple[str, ...]:
+    """Say which columns speak for a concept: of each of its fields the one with the most points.
+
+    Parameters
+    ----------
+    drivers : iterable of int
+        The concept's, among the scorer's.
+    sizes : array of shape (d,)
+        Of each driver's points. A field without any is silent, unless all are.
+    scorer : Scorer
+    declared : mapping of str to Feature
+        By column name.
+
+    Returns
+    -------
+    tuple of str
+        The loudest first; empty where drivers have no column.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for driver in sorted(drivers, key=lambda d: -sizes[d]):
+        for column in scorer.driver_columns[driver][:1]:
+            if sizes[driver] or not first:
+                first.setdefault(declared[column].reads, column)
+    return tuple(first.values())
+
+
+def spoken(
+    values: Mapping[str, Value],
+    typical: Mapping[str, Value],
+    declared: Mapping[str, Feature],
+    phrases: Phrases = USUAL,
+) -> str:
+    """Say what a lead's values are in the columns that speak for a concept, in their order.
+
+    Parameters
+    ----------
+    values, typical : mapping of str to float, str or None
+        By column name: the lead's in the columns that speak, at least one, and a typical lead's.
+    declared : mapping of str to Feature
+        By column name.
+    phrases : Phrases, optional
+        The project's own.
 
     Examples
     --------
-    >>> besides("Campaign: list-q1", ["Source: Outbound List"])
+    >>> declared = {name: AttributeFeature("category", name) for name in ("campaign", "source")}
+    >>> spoken({"campaign": "list-q1", "source": "Outbound List"}, {}, declared)
     'Campaign: list-q1 (source: Outbound List)'
     """
-    return f"{first} ({'; '.join(map(uncapital, more))})" if more else first
+    first, *more = values
+    text = sentence(declared[first], values[first], typical.get(first), phrases)
+    besides = [uncapital(sentence(declared[name], values[name], None, phrases)) for name in more]
+    return f"{text} ({'; '.join(besides)})" if besides else text
 
 
 def uncapital(text: str) -> str:

@@ -13,7 +13,7 @@ from leadscore.errors import DataError, explain, nearest, shown
 from leadscore.evaluation.metrics import binary_outcome
 from leadscore.evaluation.reliability import Estimate, lead_codes, wilson
 from leadscore.explain.cells import Coded, cut
-from leadscore.explain.concepts import heading
+from leadscore.explain.concepts import concept_label, concepts_of
 from leadscore.explain.drivers import driver_points, grouped
 from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.explain.wording import clean
@@ -26,7 +26,6 @@ MOST_VALUES: Final = 12
 FEW: Final = 30  # leads: below this a rate says little, whatever its interval
 SPREAD: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _AT_ONCE: Final = 50_000  # rows
-_LIMIT: Final = "limit"  # as a card has it: the family of what has no column
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,32 +254,6 @@ def overall(
     return _of(
         told, outcome, lead, slice(None), {name: _of(told, outcome, lead, at) for name, at in parts.items()}
     )
-
-
-def concepts_of(scorer: Scorer, declared: Mapping[str, Feature]) -> list[tuple[str, str]]:
-    """Say which reason each driver belongs to: its family and concept.
-
-    Parameters
-    ----------
-    scorer : Scorer
-    declared : mapping of str to Feature
-        By column name. A column that is not declared is a reason of its own, and so is a driver without a
-        column, whose family is "limit".
-    """
-    features = [declared.get(columns[0]) if columns else None for columns in scorer.driver_columns]
-    return [
-        (feature.family, feature.concept) if feature else ("fit", columns[0]) if columns else (_LIMIT, name)
-        for name, columns, feature in zip(scorer.drivers, scorer.driver_columns, features, strict=True)
-    ]
-
-
-def concept_label(
-    concept: str, column: str | None, declared: Mapping[str, Feature], phrases: Phrases = USUAL
-) -> str:
-    """Name a reason by the declaration of its first column, and without one as the concept is called."""
-    feature = declared.get(column or "")
-    words = clean(concept) if feature is None else heading(feature, phrases)
-    return words[:1].upper() + words[1:]
 
 
 # ------------------------------------------------------------------------------------- points and values

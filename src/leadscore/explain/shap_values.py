@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leadscore.errors import MissingExtraError, explain
+from leadscore.explain.concepts import concept_label, concepts_of
 from leadscore.explain.drivers import driver_points, grouped
-from leadscore.explain.overall import concept_label, concepts_of
+from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.features.declare import Feature
 from leadscore.models.calibration import Scale, Sigmoid
 from leadscore.models.matrix import Column, Floats, to_matrix
@@ -33,6 +34,7 @@ def shap_explanation(
     X: pd.DataFrame | NDArray[Any],
     *,
     features: Sequence[Feature] = (),
+    phrases: Phrases = USUAL,
 ) -> "Explanation":
     """Give the driver points of leads as a `shap.Explanation`, ready for ``shap.plots``.
 
@@ -50,6 +52,8 @@ def shap_explanation(
     features : sequence of Feature, optional
         Declarations of X's columns: all drivers of one concept are then taken together, as cards and reports
         do, under its label. SHAP values add up, so that these are exact too.
+    phrases : Phrases, optional
+        The project's own words, for these labels.
 
     Returns
     -------
@@ -81,14 +85,14 @@ def shap_explanation(
     split = driver_points(scorer, calibration, scale, M)
     data, names, points = _data(scorer, M), list(scorer.drivers), split.points
     if features:
-        data, names, points = _by_concept(scorer, {f.name: f for f in features}, data, points)
+        data, names, points = _by_concept(scorer, {f.name: f for f in features}, phrases, data, points)
     return shap.Explanation(
         values=points, base_values=np.full(len(M), split.base), data=data, feature_names=names
     )
 
 
 def _by_concept(
-    scorer: Scorer, declared: Mapping[str, Feature], data: NDArray[Any], points: Floats
+    scorer: Scorer, declared: Mapping[str, Feature], phrases: Phrases, data: NDArray[Any], points: Floats
 ) -> tuple[NDArray[Any], list[str], Floats]:
     """Add up the drivers of each concept, and show the column of the one with the largest points."""
     about = concepts_of(scorer, declared)
@@ -100,7 +104,8 @@ def _by_concept(
         mine = [d for d, own in enumerate(about) if own == key]
         loudest.append(max(mine, key=lambda d: float(sizes[d])))
         behind = scorer.driver_columns[mine[0]]
-        names[free_name(concept_label(key[1], behind[0] if behind else None, declared), names)] = None
+        called = concept_label(key[1], behind[0] if behind else None, declared, phrases)
+        names[free_name(called, names)] = None
     return data[:, loudest], list(names), sums
 
 
