@@ -97,9 +97,9 @@ def drift(backtest: Backtest, *, draws: int = 1999, seed: int = 0) -> Drift | No
     if len(weeks) < _FEWEST:
         return None
     recent = min(len(weeks) // 4, _MOST_RECENT)
-    edges = np.unique(np.quantile(backtest.probability, np.arange(1, 10) / 10))
-    cell = np.searchsorted(edges, backtest.probability, side="right")
-    bins = len(edges) + 1
+    edges = np.quantile(backtest.probability, np.arange(1, 10) / 10)
+    used, cell = np.unique(edges.searchsorted(backtest.probability, side="right"), return_inverse=True)
+    bins = len(used)
     counts = np.bincount(place * bins + cell, minlength=len(weeks) * bins).reshape(len(weeks), bins)
     wins = np.bincount(place[backtest.y], minlength=len(weeks))
     chosen = np.zeros((draws + 1, len(weeks)), dtype=np.int64)
