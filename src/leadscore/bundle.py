@@ -17,6 +17,7 @@ import leadscore
 from leadscore.data.tables import Contract
 from leadscore.errors import DataError, LeadScoreError, ModelError, UsageError, explain, shown
 from leadscore.explain.card import GradeCuts
+from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.features.declare import Feature, from_dict, to_dict
 from leadscore.files import pack_arrays, require_writable, unpack_arrays, unwritable
 from leadscore.models.calibration import Scale, Sigmoid, probability
@@ -71,6 +72,8 @@ class Bundle:
         What the leads of training were like; None where there were too few.
     facts : mapping
         The training window, sizes, metrics, exclusions and their reasons: plain JSON values.
+    phrases : Phrases
+        How the project speaks of its fields and events.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Bundle:
     interval: Interval | None = field(repr=False)
     familiar: Familiar | None = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
+    phrases: Phrases = field(default=USUAL, repr=False)
 
     @property
     def past(self) -> Backtest:
@@ -289,6 +293,7 @@ def _manifest(bundle: Bundle, files: Mapping[str, bytes]) -> dict[str, Any]:
         "horizon": bundle.horizon,
         "calibrated": bundle.calibrated,
         "interval": None if bundle.interval is None else bundle.interval.to_dict(),
+        "wording": bundle.phrases.to_dict(),
         "facts": dict(bundle.facts),
         "backtest": [column.to_dict() for column in bundle.backtest.columns] if bundle.backtest else [],
         "probe": _probe_rows(bundle),
@@ -318,6 +323,7 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         interval=None if manifest["interval"] is None else Interval.from_dict(manifest["interval"]),
         familiar=Familiar.from_files(files) if "familiar.npz" in files else None,
         facts=_checked(manifest, "facts", dict),
+        phrases=Phrases.from_dict(manifest["wording"]) if "wording" in manifest else USUAL,
     )
     if not set(bundle.scorer.columns) <= set(bundle.columns):
         raise ModelError(explain("features that make the scorer's columns", "other ones", _RESTORE))

@@ -298,7 +298,7 @@ def _responses(line: Timeline) -> tuple[Response, ...]:
             if one.kind == EVENT and one.content is not None:
                 key = one.what, one.content
                 points[key] += step.points / step.count
-                told.setdefault(key, happening(replace(one, known_at=one.at, channel=None)))
+                told.setdefault(key, happening(replace(one, known_at=one.at, channel=None), line.phrases))
     best = sorted(points, key=lambda key: -points[key])[:MOST_RESPONSES]
     return tuple(
         Response(_times(told[key], _count(line, *key)), *key, _count(line, *key), points[key])
@@ -324,7 +324,7 @@ def _missing(model: LeadModel, row: Snapshot) -> tuple[str, ...]:
     for feature, column, x in zip(model.bundle.features, model.bundle.columns, row.matrix[0], strict=True):
         asked = isinstance(feature, AttributeFeature) and feature.aggregate not in _NOT_ASKED
         if asked and column in read:
-            called = label(feature)
+            called = label(feature, model.bundle.phrases)
             known[called] = known.get(called, False) or not np.isnan(x)
     return tuple(called for called, is_known in known.items() if not is_known)
 
@@ -337,7 +337,7 @@ def _unlike(model: LeadModel, M: Floats) -> tuple[str, ...]:
     declared = {feature.name: feature for feature in model.bundle.features}
     ways: dict[str, list[str]] = defaultdict(list)
     for column, way in familiar.why(M[0]):
-        called = label(declared[column])
+        called = label(declared[column], model.bundle.phrases)
         if called not in ways[way]:
             ways[way].append(called)
     said = {

@@ -256,6 +256,7 @@ class LeadModel:
             lines=dict(zip(self.policy.lines, starts.tolist(), strict=True)),
             calibrated=bundle.calibrated,
             by_rule=self._by_rule(rows),
+            phrases=bundle.phrases,
         )
 
     def _by_rule(self, rows: Snapshot) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from leadscore.data.tables import Contract
+from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.features.declare import Feature
 from leadscore.features.defaults import Roles
 from leadscore.models.points import PointRule
@@ -68,6 +69,8 @@ class Project:
         How models are compared; None: forward where there is an order.
     segment : str or None
         A category whose levels shift and stretch the learned models.
+    phrases : Phrases
+        How the team speaks of its fields and events.
     """
 
     name: str
@@ -90,3 +93,4 @@ class Project:
     target: Target = Target(share=0.2)
     suppress: tuple[Rule, ...] = ()
     fast_track: tuple[Rule, ...] = ()
+    phrases: Phrases = USUAL

@@ -181,7 +181,7 @@ class _Case:
 
     @property
     def labels(self) -> dict[str, str]:
-        return {name: label(reading[0]) for name, reading in self.fields.items()}
+        return {name: label(reading[0], self.model.bundle.phrases) for name, reading in self.fields.items()}
 
 
 def _read(model: LeadModel, lead: Mapping[str, Any], events: Any, as_of: Moment, history: Any) -> _Case:
@@ -370,7 +370,7 @@ def _change(case: _Case, found: _Tried, place: int) -> Change:
     return Change(
         kind=move.kind,
         text=sentence(
-            in_words(move, case.labels, done(case.tables.events)),
+            in_words(move, case.labels, done(case.tables.events), case.model.bundle.phrases),
             (now.stage, now.score),
             (stage, score),
             rises=rank > case.rank,

@@ -17,6 +17,7 @@ from leadscore.data.tables import (
     OutcomeColumns,
 )
 from leadscore.errors import UsageError, explain, shown
+from leadscore.explain.phrases import EventPhrase, Phrases, ValuePhrase
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.features.defaults import Roles
 from leadscore.models.conditions import Condition
@@ -64,6 +65,7 @@ def compiled(read: sections.Project, folder: Path) -> Project:
         target=_target(read.policy),
         suppress=decided[0],
         fast_track=decided[1],
+        phrases=_phrases(read),
     )
 
 
@@ -264,6 +266,26 @@ def _source(read: sections.Project, folder: Path) -> Files | SimulatedWorld:
         if getattr(read, name) is not None and name not in paths:
             raise UsageError(explain(f"{name}.path", "none", "say where the file is"))
     return Files(**paths)
+
+
+def _phrases(read: sections.Project) -> Phrases:
+    """Put together how the project speaks, of columns that there are."""
+    for i, own in enumerate(read.wording):
+        where = sections.place(("wording", i))
+        if own.event is not None and read.events is None:
+            do = "describe the events, or remove it"
+            raise UsageError(explain(f"an events section, for {where}", "none", do))
+        if own.content is not None and (read.events is None or read.events.content is None):
+            do = "name the column, or remove content"
+            raise UsageError(explain(f"events.content, for {where}", "none", do))
+        if own.field is not None and own.field in read.exclude:
+            found = f"{shown(own.field)!r}, which is excluded"
+            raise UsageError(explain(f"a field that may be used in {where}", found, "remove one of the two"))
+    said = [own.phrase() for own in read.wording]
+    return Phrases(
+        tuple(phrase for phrase in said if isinstance(phrase, EventPhrase)),
+        tuple(phrase for phrase in said if isinstance(phrase, ValuePhrase)),
+    )
 
 
 def _target(policy: sections.Policy) -> Target:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from leadscore.errors import UsageError, explain, shown
+from leadscore.explain.phrases import EventPhrase, ValuePhrase
 from leadscore.features.declare import EventFeature
 
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
@@ -360,6 +361,56 @@ class Policy(Section):
         return self
 
 
+class Spoken(Section):
+    """How a field, a feature or an event is spoken of."""
+
+    field: str | None = None
+    read_as: Literal["seniority", "department", "email_domain_kind"] | None = None
+    feature: str | None = None
+    event: Word | None = None
+    content: Word | None = None
+    label: Word | None = None
+    says: Word | None = None
+    missing: Word | None = None
+    one: Word | None = None
+    many: Word | None = None
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> "Spoken":
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        subjects = sorted(given & set(_SPOKEN))
+        if len(subjects) != 1:
+            found = " and ".join(subjects) or "none of them"
+            raise ValueError(explain("either a field, a feature or an event", found, "name one"))
+        narrowed, says = _SPOKEN[subjects[0]]
+        joined = " and " if self.event is not None else " or "
+        expected = f"{joined.join(sorted(says))} beside {subjects[0]}"
+        if further := sorted(given - {subjects[0]} - narrowed - says):
+            raise ValueError(explain(expected, ", ".join(further), "remove it"))
+        if not (says <= given if self.event is not None else says & given):
+            raise ValueError(explain(expected, ", ".join(says & given) or "none", "add it"))
+        try:
+            self.phrase()
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def phrase(self) -> EventPhrase | ValuePhrase:
+        """Give it as the words that explanations take."""
+        if self.event is not None:
+            return EventPhrase(self.event, self.one or "", self.many or "", self.content)
+        kind, name = ("field", self.field) if self.field is not None else ("feature", self.feature)
+        return ValuePhrase(str(name), kind, self.read_as, self.label, self.says, self.missing)
+
+
+# What an entry may narrow its subject by, and what it may say of it.
+_SPOKEN: dict[str, tuple[set[str], set[str]]] = {
+    "field": ({"read_as"}, {"label", "says", "missing"}),
+    "feature": (set(), {"says", "missing"}),
+    "event": ({"content"}, {"one", "many"}),
+}
+
+
 class Families(Section):
     """Fields that are not fit."""
 
@@ -387,6 +438,7 @@ class Project(Section):
     model: Model = Model()
     points: list[Points] = Field(min_length=1)
     policy: Policy = Policy()
+    wording: list[Spoken] = []
 
     @model_validator(mode="after")
     def _tables(self) -> "Project":

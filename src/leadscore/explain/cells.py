@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadscore.explain.wording import SPOKEN, clean, days, label
+from leadscore.explain.phrases import USUAL, Phrases
+from leadscore.explain.wording import SPOKEN, clean, days, label, noun_of
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
@@ -49,7 +50,14 @@ class Coded:
     own: Floats
 
 
-def cut(x: Floats, column: Column, feature: Feature | None, own: Floats, most: int) -> Coded:
+def cut(
+    x: Floats,
+    column: Column,
+    feature: Feature | None,
+    own: Floats,
+    most: int,
+    phrases: Phrases = USUAL,
+) -> Coded:
     """Cut a column of a matrix into cells.
 
     Few distinct numbers stay what they are, others fall into five ranges with about as many rows each; a
@@ -66,6 +74,8 @@ def cut(x: Floats, column: Column, feature: Feature | None, own: Floats, most: i
         The column's points.
     most : int
         Words of a category that are cells of their own; the rarer ones are taken together.
+    phrases : Phrases, optional
+        The project's own.
 
     Returns
     -------
@@ -86,7 +96,9 @@ def cut(x: Floats, column: Column, feature: Feature | None, own: Floats, most: i
         codes, words, plain = _words(x[present].astype(np.int64), column.levels or (), feature, most)
     placed = np.full(len(x), len(words), np.int16)  # behind the others: missing
     placed[present] = codes
-    return Coded(column.name, _measure(feature), placed, (*words, _absent(feature)), plain, ordered, own)
+    return Coded(
+        column.name, _measure(feature, phrases), placed, (*words, _absent(feature)), plain, ordered, own
+    )
 
 
 def _words(
@@ -192,16 +204,16 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
 _ABSENT: Final[Mapping[str, str]] = {"recency": "never", "first_seen": "never"}
 
 
-def _measure(feature: Feature | None) -> str:
+def _measure(feature: Feature | None, phrases: Phrases) -> str:
     if isinstance(feature, EventFeature):
         half = "" if feature.half_life is None else days(feature.half_life)
         when = " so far" if feature.window is None else f" in the last {days(feature.window)}"
-        per = clean(feature.per or "").replace("_", " ")
+        per = "" if feature.per is None else noun_of(EventFeature("count", feature.per), phrases).one
         return _EVENTS[feature.aggregate].format(when=when, half=half, per=per)
     if feature is None:
         return ""
     read = _ATTRIBUTES.get(feature.aggregate, "")
-    return f"{label(feature)}, {read}".removesuffix(", ") if feature.together else read
+    return f"{label(feature, phrases)}, {read}".removesuffix(", ") if feature.together else read
 
 
 def _absent(feature: Feature | None) -> str:

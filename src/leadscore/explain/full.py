@@ -120,13 +120,8 @@ class Card:
     @property
     def trigger(self) -> tuple[str, str] | None:
         """What brought the lead into the highest stage that it reached and holds, and when."""
-        found = None
-        if self.timeline is not None:
-            held = {trigger.stage for trigger in self.timeline.triggers if trigger.held}
-            for row in strip.rows(self.timeline):
-                if held & set(row.reached):
-                    found = row.text, row.when
-        return found
+        row = None if self.timeline is None else strip.entered(self.timeline)
+        return None if row is None else (row.text, row.when)
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain values for JSON, as ``docs/card.schema.json`` describes them.

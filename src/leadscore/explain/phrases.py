@@ -128,11 +128,11 @@ class Phrases:
 
     def __post_init__(self) -> None:
         seen: set[tuple[str, ...]] = set()
-        for phrase in (*self.events, *self.values):
-            if phrase.about in seen:
-                found = f"{shown(' '.join(phrase.about))!r} twice"
+        for about in (*(one.about for one in self.events), *(one.about for one in self.values)):
+            if about in seen:
+                found = f"two about the {about[0]} {shown(' '.join(about[1:]))!r}"
                 raise UsageError(explain("one phrase about each", found, "remove one"))
-            seen.add(phrase.about)
+            seen.add(about)
 
     def of_event(self, event: str, content: str | None = None) -> EventPhrase | None:
         """Find the words for events of a type with a content; without one, for all of the type."""
@@ -198,6 +198,9 @@ class Phrases:
                 except UsageError as error:
                     raise ModelError(f"the wording of the model: {error}") from None
         raise _unreadable()
+
+
+USUAL: Final = Phrases()  # none of a project's own
 
 
 def filled(template: str, parts: Mapping[str, str | None]) -> str | None:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from leadscore.explain.card import stage_name
+from leadscore.explain.concepts import uncapital
 from leadscore.explain.drivers import whole
-from leadscore.explain.wording import clean, days, noun_of
+from leadscore.explain.phrases import USUAL, Phrases
+from leadscore.explain.wording import clean, days, field_of, noun_of
 from leadscore.features.declare import EventFeature
 
 if TYPE_CHECKING:
@@ -107,6 +109,22 @@ def rows(timeline: "Timeline", most: int = MOST_ROWS) -> tuple[Row, ...]:
             made.append(_row(timeline, timeline.steps[step], reached.get(step, ())))
         place = step + 1
     return tuple(made)
+
+
+def entered(timeline: "Timeline") -> Row | None:
+    """Lay out the step that brought the lead into the highest stage that it reached and holds.
+
+    Parameters
+    ----------
+    timeline : Timeline
+
+    Returns
+    -------
+    Row or None
+        None where there is no such step: the lead is below the line, or was above it from the beginning.
+    """
+    held = [trigger for trigger in timeline.triggers if trigger.held]
+    return _row(timeline, held[-1].step, (held[-1].stage,)) if held else None
 
 
 def text(timeline: "Timeline", width: int = 80) -> str:
@@ -214,12 +232,14 @@ def view(timeline: "Timeline") -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------------- in words
-def happening(one: "Happening") -> str:
+def happening(one: "Happening", phrases: Phrases = USUAL) -> str:
     """Say what happened: "page view of /pricing via website", "company size: 250".
 
     Parameters
     ----------
     one : Happening
+    phrases : Phrases, optional
+        The project's own.
 
     Returns
     -------
@@ -237,10 +257,11 @@ def happening(one: "Happening") -> str:
     'company size: 250'
     """
     if one.kind == _CHANGE:
-        field = clean(one.what).replace("_", " ").strip()
+        field = uncapital(field_of(one.what, phrases))
         said = f"{field} emptied" if one.content is None else f"{field}: {clean(one.content)}"
     else:
-        said = noun_of(EventFeature("count", one.what, content=one.content, channel=one.channel)).one
+        feature = EventFeature("count", one.what, content=one.content, channel=one.channel)
+        said = noun_of(feature, phrases).one
     late = one.known_at - one.at >= timedelta(hours=1)
     return f"{said}, of {one.at:%Y-%m-%d} and known only now" if late else said
 
@@ -252,7 +273,7 @@ def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
     elif step.days * _DAY >= 2:  # microseconds
         said = f"{step.count:,} events: {_listed(_counted(timeline, step))}"
     else:
-        named = list(dict.fromkeys(map(happening, step.happened)))
+        named = list(dict.fromkeys(happening(one, timeline.phrases) for one in step.happened))
         more = step.count - len(step.happened)
         said = _capital(_listed([*named, *([f"{more:,} more"] * (more > 0))]))
     moves = [move for move in timeline.moves(step, _MOVED) if abs(move.points) >= 0.5]
@@ -271,7 +292,10 @@ def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
 def _counted(timeline: "Timeline", step: "Step") -> list[str]:
     """Say how many of each type of event are taken together in a step, the most frequent first."""
     what = Counter(map(str, timeline.happened(step)))
-    told = [noun_of(EventFeature("count", name)).times(count) for name, count in what.most_common(_TYPES)]
+    told = [
+        noun_of(EventFeature("count", name), timeline.phrases).times(count)
+        for name, count in what.most_common(_TYPES)
+    ]
     rest = step.count - sum(count for _, count in what.most_common(_TYPES))
     return [*told, *([f"{rest:,} more"] * (rest > 0))]
 

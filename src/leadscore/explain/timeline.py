@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leadscore.explain import strip
 from leadscore.explain.drivers import whole
+from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.models.matrix import Floats
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -210,6 +211,8 @@ class Timeline:
         Days.
     model : str
     policy_revision : int
+    phrases : Phrases
+        The project's own words for what happened.
     """
 
     lead_id: int | str
@@ -228,6 +231,7 @@ class Timeline:
     horizon: float | None
     model: str
     policy_revision: int
+    phrases: Phrases = USUAL
 
     @property
     def start(self) -> datetime:

@@ -13,13 +13,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from leadscore.errors import shown
-from leadscore.explain.phrases import Phrases, filled
+from leadscore.explain.phrases import USUAL, Phrases, filled
 from leadscore.features.declare import BEFORE, WEEK, AttributeFeature, EventFeature, Feature
 from leadscore.models.matrix import OTHER, Column, Floats
 
 Value: TypeAlias = float | str | None
 
-USUAL: Final = Phrases()  # none of a project's own
 _MOST: Final = 80  # letters of one field, word or content that a sentence shows
 _SENTENCE: Final = 500  # and of a sentence in a project's own words
 

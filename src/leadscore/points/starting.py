@@ -84,6 +84,7 @@ def start(project: Project, rate: float) -> Bundle:
         interval=None,
         familiar=None,
         facts={"training": {"leads": len(rows), "expected_rate": rate}, "excluded": dict(project.exclude)},
+        phrases=project.phrases,
     )
 
 
