@@ -111,7 +111,12 @@ class Backtest:
         return tuple(column.name for column in kept if len(column.levels or ()) <= MOST_LEVELS)
 
     def levels(self, name: str) -> Levels:
-        """Give the segment of each lead: its level of a category, "" where that is missing.
+        """Give the segment of each lead: its level of a category, "" where that is missing; as `coded`."""
+        place, words = self.coded(name)
+        return np.array(words, dtype=object)[place]
+
+    def coded(self, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Give each lead's place among the levels of a category, and these levels, the last "" for missing.
 
         Raises
         ------
@@ -122,11 +127,9 @@ class Backtest:
             found = f"{shown(name)!r}{nearest(name, self.categories)}"
             do = f"name one of {', '.join(map(shown, self.categories)) or 'none: there is no category'}"
             raise UsageError(explain("a category of the backtest as the segment", found, do))
-        place = [column.name for column in self.columns].index(name)
-        words = np.array([*(self.columns[place].levels or ()), ""], dtype=object)
-        codes = self.M[:, place]
-        found_in: Levels = words[np.where(np.isnan(codes), len(words) - 1, codes).astype(np.int64)]
-        return found_in
+        at = [column.name for column in self.columns].index(name)
+        words = (*(self.columns[at].levels or ()), "")
+        return np.nan_to_num(self.M[:, at], nan=len(words) - 1).astype(np.int64), words
 
 
 def _are_places(codes: Floats, levels: int) -> bool:
