@@ -9,23 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.errors import DataError, explain, nearest, shown
+from leadscore.models.calibration import Scale
 from leadscore.models.conditions import index_of
-from leadscore.models.matrix import OTHER, Column, Floats
-from leadscore.policy.policy import STAGES, Policy, Thresholds, days, percent, percents
+from leadscore.models.matrix import Column, Floats
+from leadscore.policy.policy import STAGES, Policy
+from leadscore.policy.reasons import Places, by_chance, by_rule
 from leadscore.policy.rules import Rule
 
 Stages: TypeAlias = NDArray[np.object_]
 Ints: TypeAlias = NDArray[np.int64]
 
-_NAMES: Final = {
-    "unqualified": "Unqualified",
-    "nurture": "Nurture",
-    "mql": "MQL",
-    "sales_ready": "Sales ready",
-}
 _WORDS: Final = np.array(STAGES, dtype=object)
 _NURTURE: Final = STAGES.index("nurture")
-_MQL: Final = STAGES.index("mql")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +112,21 @@ def stage_reasons(
     M: Floats,
     columns: Sequence[Column],
     standing: Standing | None = None,
+    *,
+    scale: Scale | None = None,
 ) -> list[str]:
-    """Say in one sentence for each lead why it is in its stage; parameters as in `stages`.
+    """Say in one sentence for each lead why it is in its stage.
+
+    Parameters
+    ----------
+    policy, probability, M, columns, standing
+        As in `stages`.
+    scale : Scale, optional
+        Speak of the score in place of the chance, where chances are not to be told.
+
+    Returns
+    -------
+    list of str of length n
 
     Examples
     --------
@@ -131,12 +139,12 @@ def stage_reasons(
         np.asarray(probability, np.float64).tolist(),
         decided.rule.tolist(),
         segment_of(policy, M, columns),
-        zip(decided.entry.tolist(), decided.kept.tolist(), decided.stage.tolist(), strict=True),
+        map(Places, decided.entry.tolist(), decided.kept.tolist(), decided.stage.tolist()),
         [math.nan] * len(decided.stage) if standing is None else standing.recycled.tolist(),
         strict=True,
     )
     return [
-        _by_rule(policy, rules[rule]) if rule >= 0 else _by_chance(policy, chance, level, places, since)
+        by_rule(policy, rules[rule]) if rule >= 0 else by_chance(policy, chance, level, places, since, scale)
         for chance, rule, level, places, since in rows
     ]
 
@@ -178,12 +186,13 @@ def explain_stage(
 not below 6 %, at which it leaves.'
     """
     if rule is not None:
-        return _by_rule(policy, rule)
+        return by_rule(policy, rule)
     stage = -1 if before is None else STAGES.index(before)
     since = math.nan if recycled is None else recycled
-    lines = np.array([list(_thresholds(policy, level).lines.values())])
+    own = policy.thresholds if level is None else policy.segments.get(level, policy.thresholds)
+    lines = np.array([list(own.lines.values())])
     reached = _reached(policy, np.array([probability]), lines, Standing(np.array([stage]), np.array([since])))
-    return _by_chance(policy, probability, level, tuple(int(each[0]) for each in reached), since)
+    return by_chance(policy, probability, level, Places(*(int(each[0]) for each in reached)), since)
 
 
 def lines_of(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
@@ -201,6 +210,7 @@ def lines_of(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
 
     Examples
     --------
+    >>> from leadscore.policy.policy import Thresholds
     >>> policy = Policy(0.1, 0.3, segment="source", segments={"Fair": Thresholds(0.2, 0.5)})
     >>> lines_of(policy, np.array([[0.0], [1.0], [np.nan]]), [Column("source", ("Ads", "Fair"))])[:, 1]
     array([0.1, 0.2, 0.1])
@@ -292,6 +302,7 @@ def require_fit(policy: Policy, columns: Sequence[Column]) -> None:
 
     Examples
     --------
+    >>> from leadscore.policy.policy import Thresholds
     >>> policy = Policy(0.1, 0.3, segment="source", segments={"Webinars": Thresholds(0.2, 0.5)})
     >>> require_fit(policy, [Column("source", ("Ads", "Webinar"))])
     Traceback (most recent call last):
@@ -354,65 +365,6 @@ def _above(chance: Floats, lines: Floats) -> Ints:
     """Count the lines that each chance is at or above; they rise, so that is a place in `STAGES`."""
     count: Ints = (chance[:, None] >= lines).sum(axis=1)
     return count
-
-
-def _by_rule(policy: Policy, rule: Rule) -> str:
-    stage = "unqualified" if rule in policy.suppress else "sales_ready"
-    why = f" ({shown(rule.reason, 200)})" if rule.reason else ""
-    return f"{_NAMES[stage]} by the rule “{shown(rule.name)}”{why}, whatever the chance."
-
-
-def _by_chance(
-    policy: Policy, probability: float, level: str | None, places: tuple[int, ...], recycled: float
-) -> str:
-    """Say what the thresholds decide, from the places that `_reached` gives."""
-    entry, kept, stage = places
-    lines, name = _thresholds(policy, level).lines, _NAMES[STAGES[stage]]
-    own = level is not None and level in policy.segments
-    whose = f" for {shown(policy.segment)} {shown(level)}" if own else ""
-    other = "" if own else _other(policy, level)
-    if stage < kept:
-        chance, again = percent(probability, 2), _NAMES[STAGES[kept]]
-        return (
-            f"{name}: given back {_ago(recycled)}; with its chance of {chance} {again} again after "
-            f"{days(policy.cool_down)}, in {days(math.ceil(policy.cool_down - recycled))}{other}."
-        )
-    if kept > entry:
-        line = lines[STAGES[kept]]
-        chance, enters, leaves = percents(probability, line, policy.stay * line)
-        return (
-            f"Stays {name}: the chance of {chance} is below the line of {enters}{whose} at which it enters, "
-            f"not below {leaves}, at which it leaves{other}."
-        )
-    above = STAGES[stage + 1] if stage + 1 < len(STAGES) else None
-    if stage < _MQL:
-        chance, line_above = percents(probability, lines[str(above)])
-        goal = "MQL" if above == "mql" else above
-        return f"{name}: the chance of {chance} is below the {goal} line of {line_above}{whose}{other}."
-    chance, reached = percents(probability, lines[STAGES[stage]])
-    more = f"; sales ready begins at {percent(lines['sales_ready'])}" if above else ""
-    return f"{name}: the chance of {chance} is at or above the line of {reached}{whose}{more}{other}."
-
-
-def _other(policy: Policy, level: str | None) -> str:
-    """Say that a lead's segment has no thresholds of its own."""
-    if policy.segment is None:
-        return ""
-    segment = shown(policy.segment)
-    whose = f"{segment} “{shown(level)}”"
-    if level is None:
-        whose = f"a lead without {segment}"
-    elif level == OTHER:
-        whose = f"a rare or new {segment}"
-    return f"; {whose} has no thresholds of its own, so that those of all leads hold"
-
-
-def _ago(recycled: float) -> str:
-    return "less than a day ago" if recycled < 1 else f"{days(math.floor(recycled))} ago"
-
-
-def _thresholds(policy: Policy, level: str | None) -> Thresholds:
-    return policy.thresholds if level is None else policy.segments.get(level, policy.thresholds)
 
 
 def _segment_place(segment: str, columns: Sequence[Column]) -> int:
