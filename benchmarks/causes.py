@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,14 @@ from explain import at_least
 from features import table, written
 from leadscore import config, train
 from leadscore.data.tables import read_tables
-from leadscore.explain.card import driver_families
-from leadscore.explain.drivers import driver_points, grouped
+from leadscore.explain.card import LIMIT, Explanation, GradeCuts, explanations
+from leadscore.explain.concepts import united
+from leadscore.explain.drivers import driver_points
+from leadscore.explain.wording import typical_values
+from leadscore.features.declare import AttributeFeature, Feature
 from leadscore.features.snapshot import Snapshot, snapshot
 from leadscore.models.calibration import Scale
+from leadscore.models.matrix import to_matrix
 from leadscore.project import Project
 from leadscore.simulate import World, simulate
 
@@ -31,13 +36,20 @@ STRONG = 2.0  # what doubles the hazard of a win, or halves it
 AGAIN = "campaign"  # each campaign belongs to one source, so that it tells the source over again
 
 
+class Found(NamedTuple):
+    """Of each lead, the reason that has the planted column and whose words name the planted value."""
+
+    points: NDArray[np.float64]  # 0 where there is none
+    rank: NDArray[np.int64]  # 0 is the lead's largest reason, up or down
+
+
 class Explained(NamedTuple):
-    """Leads with a strong planted cause, their causes, and where each concept stands among their reasons."""
+    """Leads with a strong planted cause, their causes, and what their cards say."""
 
     cause: NDArray[np.object_]
-    points: dict[str, NDArray[np.float64]]
-    rank: dict[str, NDArray[np.int64]]
-    together: NDArray[np.int64]  # of the cause, were its source and campaign one reason
+    cards: Found
+    apart: Found  # were each field a reason of its own
+    united: tuple[str, ...]  # what the cards take together
 
 
 def planted(world: World, rows: Snapshot, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
@@ -61,66 +73,78 @@ def planted(world: World, rows: Snapshot, wanted: int) -> tuple[NDArray[np.int64
 
 
 def explained(project: Project, world: World, wanted: int) -> Explained:
-    """Train the project's boosted model and rank the reasons of another world's leads, as a card does."""
+    """Train the project's boosted model, and look for the causes of another world's leads on their cards."""
     prepared = train.prepare(project)
-    model = train.models(project)["boosted"]
-    model.fit(prepared.data.X, prepared.y, groups=prepared.data.group)
-    scorer, declared = model.served_, {feature.name: feature for feature in prepared.features}
+    data, model = prepared.data, train.models(project)["boosted"]
+    model.fit(data.X, prepared.y, groups=data.group)
+    scorer, calibration = model.served_, model.calibration_
+    learned = to_matrix(data.X, scorer.columns)
+    moved = driver_points(scorer, calibration, Scale(), learned).points
+    features = united(prepared.features, scorer, learned, moved, data.group)
     tables = read_tables(project.contract, world.leads, world.events, world.outcomes, training=True)
-    rows = snapshot(tables, prepared.features, np.asarray(tables.created_at) + AGE * DAY)
-    found, cause = planted(world, rows, wanted)
+    rows = snapshot(tables, features, np.asarray(tables.created_at) + AGE * DAY)
+    at, cause = planted(world, rows, wanted)
     place = {feature.name: j for j, feature in enumerate(rows.features)}
-    M = rows.matrix[np.ix_(found, [place[column.name] for column in scorer.columns])]
-    points = driver_points(scorer, model.calibration_, Scale(), np.asfortranarray(M)).points
-    about = [declared[columns[0]].concept for columns in scorer.driver_columns]
-    keys, sums = grouped(points, list(zip(driver_families(scorer, prepared.features), about, strict=True)))
-    concepts = [concept for _, concept in keys]
-    fields = [name.partition("=")[0] for name in cause]
-    own = np.array([concepts.index(field) for field in fields])
-    merged, each = sums.copy(), np.arange(len(sums))
-    if AGAIN in concepts:
-        merged[:, concepts.index("source")] += merged[:, concepts.index(AGAIN)]
-        merged[:, concepts.index(AGAIN)] = 0.0
-    return Explained(
-        cause,
-        dict(zip(concepts, sums.T, strict=True)),
-        dict(zip(concepts, ranked(sums).T, strict=True)),
-        ranked(merged)[each, own],
-    )
+    M = np.asfortranarray(rows.matrix[np.ix_(at, [place[column.name] for column in scorer.columns])])
+    typical = typical_values(learned, scorer.columns)
+    split = driver_points(scorer, calibration, Scale(), M)
+
+    def found(declared: Sequence[Feature]) -> Found:
+        cards = explanations(
+            rows.lead_id[at],
+            split,
+            scorer,
+            M,
+            features=declared,
+            typical=typical,
+            cuts=GradeCuts((), ()),
+            stages=[""] * len(M),
+            stage_reasons=[""] * len(M),
+            horizon=data.horizon,
+            model=project.name,
+            policy_revision=0,
+        )
+        told = [_reason(card, name) for card, name in zip(cards, cause.tolist(), strict=True)]
+        points, rank = zip(*told, strict=True)
+        return Found(np.array(points), np.array(rank))
+
+    together = {f.concept for f in features if isinstance(f, AttributeFeature) and f.together}
+    return Explained(cause, found(features), found(prepared.features), tuple(sorted(together)))
 
 
-def ranked(sums: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give each reason its place among a lead's: 0 has the most points, up or down."""
-    order = np.argsort(-np.abs(sums), axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(sums.shape[1])[None, :], axis=1)
-    return rank
+def _reason(card: Explanation, cause: str) -> tuple[float, int]:
+    """Give the points and the place of the reason that names a planted value."""
+    field, _, word = cause.partition("=")
+    reasons = [driver for driver in card.drivers if driver.family != LIMIT]
+    for rank, driver in enumerate(reasons):
+        if field in driver.columns and word in driver.text:
+            return driver.points, rank
+    return 0.0, len(reasons)
 
 
-def by_cause(found: Explained, pulls: dict[str, float]) -> tuple[list[list[str]], dict[str, float]]:
-    """Say of each cause, and of all leads, in how many it is among the first reasons."""
-    shares: dict[str, list[NDArray[np.bool_]]] = {"alone": [], "either": [], "together": []}
+def by_cause(found: Explained, pulls: dict[str, float]) -> list[list[str]]:
+    """Say of each cause in how many leads it is among the first reasons."""
     lines = []
     for name in sorted({*found.cause.tolist()}, key=lambda name: -abs(np.log(pulls[name]))):
-        who, field = found.cause == name, name.partition("=")[0]
-        alone = found.rank[field][who] < FIRST
-        repeats = field == "source" and AGAIN in found.rank
-        either = alone | (found.rank[AGAIN][who] < FIRST) if repeats else alone
-        together = found.together[who] < FIRST
-        points = float(np.median(found.points[field][who]))
-        right = np.sign(found.points[field][who]) == np.sign(np.log(pulls[name]))
+        who = found.cause == name
+        points = found.cards.points[who]
         cells = [
             f"{pulls[name]:g}",
             f"{8 * np.log2(pulls[name]):+.1f}",
-            f"{points:+.1f}",
-            f"{right.mean():.1%}",
+            f"{np.median(points):+.1f}",
+            *(
+                f"{share:.1%}"
+                for share in ((points * np.log(pulls[name]) > 0).mean(), among(found.cards, who))
+            ),
+            f"{among(found.apart, who):.1%}",
         ]
-        lines.append(
-            [name, f"{who.sum():,}", *cells, *(f"{s.mean():.1%}" for s in (alone, either, together))]
-        )
-        for key, share in zip(shares, (alone, either, together), strict=True):
-            shares[key].append(share)
-    return lines, {key: float(np.concatenate(own).mean()) for key, own in shares.items()}
+        lines.append([name, f"{who.sum():,}", *cells])
+    return lines
+
+
+def among(found: Found, who: NDArray[np.bool_] | slice = slice(None)) -> float:
+    """Give the share of leads whose cause is among the first reasons."""
+    return float((found.rank[who] < FIRST).mean())
 
 
 HEAD = [
@@ -131,8 +155,7 @@ HEAD = [
     "points given, median",
     "same direction",
     f"among the first {FIRST}",
-    f"or its {AGAIN} is",
-    "were they one reason",
+    "were each field a reason of its own",
 ]
 
 
@@ -149,16 +172,14 @@ def main() -> None:
     pulls = dict(world.truth.causes)
     parts, bars = [], []
     for what, own in (
-        (f"without {AGAIN}: each field tells something of its own", replace(project, contract=contract)),
         (f"as it is: {AGAIN} tells the source over again", project),
+        (f"without {AGAIN}: each field tells something of its own", replace(project, contract=contract)),
     ):
         found = explained(own, world, given.leads)
-        lines, shares = by_cause(found, pulls)
-        parts += [f"### The demo {what}", table(HEAD, lines)]
-        bars.append(at_least(f"the demo {what}", shares["alone"], 0.85))
-        if AGAIN in found.rank:
-            bars.append(at_least(f"the same, or the {AGAIN}", shares["either"], 0.85))
-            bars.append(at_least(f"the same, were source and {AGAIN} one reason", shares["together"], 0.85))
+        bars.append(at_least(f"the demo {what}", among(found.cards), 0.85))
+        said = f"Taken together: {', '.join(found.united) or 'nothing'}. "
+        said += f"Were each field a reason of its own: {among(found.apart):.1%}."
+        parts += [f"### The demo {what}", said, table(HEAD, by_cause(found, pulls))]
     head = (
         f"{os.cpu_count()} cores, Python {platform.python_version()}; "
         f"{given.date or datetime.now(UTC).date()}; load average {load:.1f} when it began."
@@ -166,7 +187,8 @@ def main() -> None:
     what = (
         f"The boosted model of the demo explains {len(found.cause):,} leads of another world, {AGE} days "
         "after they came in: leads with a planted value that at least doubles or halves the hazard of a win. "
-        "Each counts with its strongest; reasons are ordered by size. Doubled odds are 8 points."
+        "Each counts with its strongest. It is found where one of the card's first reasons, ordered by size, "
+        "has the planted column and its words name the planted value. Doubled odds are 8 points."
     )
     text = "\n\n".join(
         [
