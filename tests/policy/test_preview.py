@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from leadscore.errors import UsageError
 from leadscore.models.conditions import Condition
@@ -160,9 +161,11 @@ def test_a_preview_is_plain_json():
     read = json.loads(json.dumps(shown.to_dict()))
     assert read["sentence"] == shown.sentence
     assert read["weeks"][0]["draft"]["sent"] == shown.weeks[0].draft.sent
+    assert read["load"]["sentence"] == shown.load.sentence
     assert read["segments"][0]["level"] == shown.segments[0].level
     assert set(read) == {
-        "changes", "stages", "in_force", "draft", "leads", "weeks", "segments", "warnings", "sentence",
+        "changes", "stages", "in_force", "draft", "leads", "weeks", "segments", "load", "warnings",
+        "sentence",
     }  # fmt: skip
 
 
@@ -206,6 +209,61 @@ def test_hysteresis_is_said_to_be_missing_from_a_replay():
     shown = preview(Policy(0.5, 0.9, stay=0.8), Policy(0.5, 0.9), leads(0))
     assert shown.draft == shown.in_force
     assert "a replay sees each lead once: what `stay` and `cool_down` change is not in it" in shown.warnings
+
+
+# ----------------------------------------------------------------------------------------------------- load
+def weekly(counts):
+    """A backtest that sends so many leads in each week, of ten more."""
+    week = np.repeat(np.arange(len(counts)), np.array(counts) + 10)
+    p = np.concatenate([np.repeat([0.9, 0.1], [count, 10]) for count in counts])
+    return Backtest(p, np.arange(len(p)) % 2 == 0, week)
+
+
+def test_the_load_of_a_week_is_foreseen_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    inside, chances, exceeded = [], [], []
+    for _ in range(300):
+        counts = rng.negative_binomial(20, 20 / 70, 21)  # mean 50, standard deviation 13
+        found = preview(Policy(0.5, 0.9), Policy(0.5, 0.9), weekly(counts[:20]), capacity=55).load
+        inside.append(found.low <= counts[20] <= found.high)
+        chances.append(found.exceeded)
+        exceeded.append(counts[20] > 55)
+    assert 0.91 < np.mean(inside) < 0.98  # four standard errors about 95 %
+    assert np.mean(chances) == pytest.approx(np.mean(exceeded), abs=0.11)
+    assert np.mean(chances) == pytest.approx(stats.nbinom(20, 20 / 70).sf(55), abs=0.03)
+
+
+def test_the_load_is_said_against_the_capacity():
+    past = weekly([58, 52, 64, 61, 55, 50, 66, 57, 59, 60, 56, 58])
+    told = [
+        preview(Policy(0.5, 0.9), Policy(0.5, 0.9), past, capacity=capacity).load.sentence
+        for capacity in (None, 60, 500, 2.5)
+    ]
+    lead = "Expected 58 leads a week, from 41 to 75 in 95 of 100 weeks"
+    assert told == [
+        f"{lead}.",
+        f"{lead}: a capacity of 60 is exceeded in about 38 % of weeks.",
+        f"{lead}: a capacity of 500 is hardly ever exceeded.",
+        f"{lead}: a capacity of 2.5 is always exceeded.",
+    ]
+
+
+def test_without_a_clock_a_capacity_says_nothing():
+    shown = preview(Policy(0.2, 0.8), Policy(0.6, 0.8), PAST, capacity=5)
+    assert shown.load is None
+    assert "the backtest has no weeks: how the draft fills a capacity is not known" in shown.warnings
+
+
+@pytest.mark.parametrize("capacity", [0, -1, float("nan"), float("inf"), True, "60"])
+def test_a_capacity_that_cannot_be_meant_is_refused(capacity):
+    with pytest.raises(UsageError, match="a capacity above 0"):
+        preview(Policy(0.2, 0.8), Policy(0.6, 0.8), leads(0), capacity=capacity)
+
+
+def test_one_week_is_enough_for_a_guess():
+    found = preview(Policy(0.5, 0.9), Policy(0.5, 0.9), weekly([50]), capacity=50).load
+    assert found.expected == 50
+    assert 0.4 < found.exceeded < 0.5
 
 
 # ------------------------------------------------------------------------------------------------- warnings

@@ -1,5 +1,6 @@
 """What a draft policy changes beside the policy in force: on past leads, week by week, and on today's."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -7,9 +8,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from leadscore.errors import UsageError, explain, shown
-from leadscore.models.matrix import Bools
+from leadscore.models.matrix import Bools, Column, is_finite
 from leadscore.policy.backtest import Backtest
 from leadscore.policy.drift import drift
+from leadscore.policy.figures import load
 from leadscore.policy.moves import StageChange, changed
 from leadscore.policy.policy import Policy, differences
 from leadscore.policy.rules import Rule
@@ -19,9 +21,10 @@ FEW: Final = 10  # conversions: with fewer a segment's figures are mostly luck
 _ENOUGH: Final = 30  # conversions: with fewer so are all figures
 _MOST_NAMED: Final = 5  # segments in the warnings
 _LUCK: Final = 0.05
+_DRAWS: Final = 200_000
 _RULES: Final = ("suppress", "fast_track")
 
-_Ruled: TypeAlias = frozenset[tuple[str, Rule]]  # rules, each with the field of the policy that holds it
+Ruled: TypeAlias = frozenset[tuple[str, Rule]]  # rules, each with the field of the policy that holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,39 @@ class SegmentEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How many leads the draft would send in a week to come.
+
+    Parameters
+    ----------
+    expected, low, high : float
+        Leads a week; the 95 % prediction interval of one week.
+    capacity : float or None
+        Leads that the team can work in a week.
+    exceeded : float or None
+        The chance that a week brings more; None without a capacity.
+    """
+
+    expected: float
+    low: float
+    high: float
+    capacity: float | None
+    exceeded: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The load against the capacity in one sentence."""
+        low, middle, high = (_leads(each) for each in (self.low, self.expected, self.high))
+        told = f"Expected {middle} leads a week, from {low} to {high} in 95 of 100 weeks"
+        if self.capacity is None or self.exceeded is None:
+            return f"{told}."
+        capacity = f"a capacity of {self.capacity:,.6g}"
+        if not 0.005 <= self.exceeded < 0.995:
+            return f"{told}: {capacity} is {'always' if self.exceeded > 0.5 else 'hardly ever'} exceeded."
+        return f"{told}: {capacity} is exceeded in about {100 * self.exceeded:.0f} % of weeks."
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """A draft beside the policy in force.
 
@@ -111,6 +147,8 @@ class Preview:
         In order, weeks without leads included; empty where there is no clock.
     segments : tuple of SegmentEffect
         The segments of either policy and of the columns asked for, those with the most leads first.
+    load : Load or None
+        None where there is no clock.
     warnings : tuple of str
         What to look at before publishing.
     """
@@ -122,6 +160,7 @@ class Preview:
     leads: int
     weeks: tuple[Week, ...]
     segments: tuple[SegmentEffect, ...]
+    load: Load | None
     warnings: tuple[str, ...]
 
     @property
@@ -137,10 +176,10 @@ class Preview:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the preview as plain values for JSON, the sentence included."""
-        given = asdict(self)
-        tuples = {name: list(each) for name, each in given.items() if isinstance(each, tuple)}
-        return given | tuples | {"sentence": self.sentence}
+        """Give the preview as plain values for JSON, the sentences included."""
+        load = None if self.load is None else asdict(self.load) | {"sentence": self.load.sentence}
+        tuples = {name: list(each) for name, each in asdict(self).items() if isinstance(each, tuple)}
+        return asdict(self) | tuples | {"load": load, "sentence": self.sentence}
 
 
 def preview(
@@ -149,6 +188,7 @@ def preview(
     backtest: Backtest,
     *,
     by: Sequence[str] = (),
+    capacity: float | None = None,
     seed: int = 0,
 ) -> Preview:
     """Replay a draft and the policy in force on leads whose outcome is known.
@@ -163,6 +203,8 @@ def preview(
         Mature leads, one row each, scored by a model that had not seen them.
     by : sequence of str
         Categories to show segments of, beside the one that the policies have thresholds for.
+    capacity : float, optional
+        Leads that the team can work in a week.
     seed : int
 
     Returns
@@ -172,8 +214,8 @@ def preview(
     Raises
     ------
     UsageError
-        The backtest did not keep a column that the policies' segments, `by`, or a rule read that is not
-        the same in both.
+        The capacity is not above 0, or the backtest did not keep a column that is read by a segment, by
+        `by`, or by a rule that differs between the policies.
 
     Examples
     --------
@@ -183,10 +225,12 @@ def preview(
     'You would have sent 3 of 4 leads: 2 of them converted, 0 conversions missed \
 (in force: 2 sent, 1 converted, 1 missed).'
     """
+    if capacity is not None and not (is_finite(capacity) and capacity > 0):
+        raise UsageError(explain("a capacity above 0", shown(capacity), "say how many leads a week"))
     left_out = _left_out(draft, in_force, backtest)
     M = np.empty((len(backtest.y), 0)) if backtest.M is None else backtest.M
     before, after = (
-        stages(_without(policy, left_out), backtest.probability, M, backtest.columns)
+        stages(without(policy, left_out), backtest.probability, M, backtest.columns)
         for policy in (in_force, draft)
     )
     sent = _Sent(_reached(before), _reached(after), backtest.y)
@@ -204,13 +248,47 @@ def preview(
         leads=leads,
         weeks=_weeks(backtest, sent),
         segments=tuple(segments),
+        load=None if backtest.week is None else _load(backtest, sent.draft, capacity, seed),
         warnings=(
             *_unseen(draft, in_force, left_out),
             *_shut_out(segments, further, sent),
             *_few(segments, draft, backtest),
-            *_poor_guide(backtest, seed),
+            *_poor_guide(backtest, capacity, seed),
         ),
     )
+
+
+def unread(policy: Policy, columns: Sequence[Column]) -> Ruled:
+    """Give a policy's rules that read a column which is not among these, each with its field.
+
+    Examples
+    --------
+    >>> from leadscore.models.conditions import Condition
+    >>> rule = Rule("asked to be called", (Condition("calls", "at_least", 1),))
+    >>> [(field, each.name) for field, each in unread(Policy(0.1, 0.3, fast_track=(rule,)), [Column("age")])]
+    [('fast_track', 'asked to be called')]
+    """
+    names = {column.name for column in columns}
+    return frozenset(
+        (field, rule)
+        for field in _RULES
+        for rule in getattr(policy, field)
+        if not names.issuperset(condition.column for condition in rule.when)
+    )
+
+
+def without(policy: Policy, left_out: Ruled) -> Policy:
+    """Give a policy without some of its rules.
+
+    Examples
+    --------
+    >>> without(Policy(0.1, 0.3), frozenset()) == Policy(0.1, 0.3)
+    True
+    """
+    suppress, fast_track = (
+        tuple(rule for rule in getattr(policy, field) if (field, rule) not in left_out) for field in _RULES
+    )
+    return replace(policy, suppress=suppress, fast_track=fast_track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,19 +311,11 @@ class _Sent:
         return list(zip(leads, *both, strict=True))
 
 
-def _left_out(draft: Policy, in_force: Policy, backtest: Backtest) -> _Ruled:
+def _left_out(draft: Policy, in_force: Policy, backtest: Backtest) -> Ruled:
     """Give the rules that both policies have and the backtest cannot apply; refuse what only one has."""
+    new, old = (unread(policy, backtest.columns) for policy in (draft, in_force))
+    lacking = [f"rule {shown(rule.name)!r}" for _, rule in sorted(new ^ old, key=repr)]
     kept = {column.name for column in backtest.columns}
-    absent = [
-        {
-            (field, rule)
-            for field in _RULES
-            for rule in getattr(policy, field)
-            if not kept.issuperset(condition.column for condition in rule.when)
-        }
-        for policy in (draft, in_force)
-    ]
-    lacking = [f"rule {shown(rule.name)!r}" for _, rule in sorted(absent[0] ^ absent[1], key=repr)]
     lacking += [
         f"segment {shown(policy.segment)!r}"
         for policy in (draft, in_force)
@@ -254,14 +324,7 @@ def _left_out(draft: Policy, in_force: Policy, backtest: Backtest) -> _Ruled:
     if lacking:
         expected = "rules and segments on columns that the backtest kept"
         raise UsageError(explain(expected, lacking[0], "preview it on today's leads instead"))
-    return frozenset(absent[0])
-
-
-def _without(policy: Policy, left_out: _Ruled) -> Policy:
-    suppress, fast_track = (
-        tuple(rule for rule in getattr(policy, field) if (field, rule) not in left_out) for field in _RULES
-    )
-    return replace(policy, suppress=suppress, fast_track=fast_track)
+    return new
 
 
 def _reached(staged: Stages) -> Bools:
@@ -279,9 +342,7 @@ def _weeks(backtest: Backtest, sent: _Sent) -> tuple[Week, ...]:
 
 def _segments(name: str, draft: Policy, backtest: Backtest, sent: _Sent) -> list[SegmentEffect]:
     """Give the effect on every level that has leads, those with the most leads first."""
-    levels = backtest.levels(name).tolist()
-    words = {word: number for number, word in enumerate(dict.fromkeys(levels))}
-    place = np.array([words[level] for level in levels], dtype=np.int64)
+    place, words = backtest.coded(name)
     own = draft.segments if name == draft.segment else {}
     found = [
         SegmentEffect(name, word, *row, own_lines=word in own)
@@ -291,7 +352,24 @@ def _segments(name: str, draft: Policy, backtest: Backtest, sent: _Sent) -> list
     return sorted(found, key=lambda each: -each.leads)
 
 
-def _unseen(draft: Policy, in_force: Policy, left_out: _Ruled) -> list[str]:
+def _load(backtest: Backtest, sent: Bools, capacity: float | None, seed: int) -> Load:
+    """Expect a week; how often it brings more than the capacity follows from the interval's distribution."""
+    week = load(backtest, sent, weeks=1)
+    exceeded = None
+    if capacity is not None:
+        rng, freedom = np.random.default_rng(seed), (backtest.weeks or 1) - 1
+        drawn = rng.standard_t(freedom, _DRAWS) if freedom else rng.standard_normal(_DRAWS)
+        half = np.quantile(np.abs(drawn), 0.95)
+        more = week.value + (week.high - week.value) / half * drawn > math.floor(capacity) + 0.5
+        exceeded = float(more.mean())
+    return Load(week.value, week.low, week.high, capacity, exceeded)
+
+
+def _leads(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def _unseen(draft: Policy, in_force: Policy, left_out: Ruled) -> list[str]:
     """Say what the replay cannot show."""
     told = []
     if left_out:
@@ -346,9 +424,11 @@ def _few(segments: Sequence[SegmentEffect], draft: Policy, backtest: Backtest) -
     return told
 
 
-def _poor_guide(backtest: Backtest, seed: int) -> list[str]:
+def _poor_guide(backtest: Backtest, capacity: float | None, seed: int) -> list[str]:
+    """Say why the weeks to come may differ."""
     if backtest.week is None:
-        return []
+        told = "the backtest has no weeks: how the draft fills a capacity is not known"
+        return [] if capacity is None else [told]
     found = drift(backtest, seed=seed)
     if found is None:
         return ["fewer than 12 weeks have leads: too few to see whether recent ones differ from those before"]
