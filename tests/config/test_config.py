@@ -182,6 +182,29 @@ def test_lines_of_points_and_rules(written: Callable[..., Path]) -> None:
     assert project.fast_track == (Rule("called", (Condition(recently.name, "at_least", 1),), "waits"),)
 
 
+def test_the_demo_says_how_it_speaks() -> None:
+    phrases = config.read(CONFIGS / "demo.yaml").phrases
+    visits = phrases.of_event("page_view", "/pricing")
+    assert visits is not None
+    assert (visits.one, visits.many) == ("visit to the pricing page", "visits to the pricing page")
+    assert phrases.of_event("page_view") is None
+    assert phrases.label("company_size") == "number of employees"
+
+
+def test_a_number_of_words_is_text(written: Callable[..., Path]) -> None:
+    entries = [
+        {"field": "404", "label": 404},
+        {"feature": "days", "says": "{value} of 7", "missing": "none of 7"},
+        {"field": "title", "read_as": "seniority", "says": "{value}"},
+    ]
+    found = config.read(written(settled("wording", entries))).phrases
+    assert [(one.kind, one.name, one.read_as, one.label, one.says, one.missing) for one in found.values] == [
+        ("field", "404", None, "404", None, None),
+        ("feature", "days", None, None, "{value} of 7", "none of 7"),
+        ("field", "title", "seniority", None, "{value}", None),
+    ]
+
+
 def test_ids_are_called_as_in_the_leads_unless_said_otherwise(written: Callable[..., Path]) -> None:
     def change(settings: dict[str, Any]) -> None:
         del settings["leads"]["target"]
@@ -358,6 +381,42 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[str, ...]]] 
         ("outcomes.stages.Won", "did you mean 'won'"),
     ),
     "a small world": (settled("simulate", "leads", 5), ("simulate.leads",)),
+    # wording
+    "words for nothing": (settled("wording", [{"label": "x"}]), ("wording (entry 1)", "none of them")),
+    "words for two": (settled("wording", [{"field": "A", "event": "b"}]), ("event and field; name one",)),
+    "a field without words": (
+        settled("wording", [{"field": "A"}]),
+        ("label or missing or says beside field",),
+    ),
+    "an event of one word": (
+        settled("wording", [{"event": "visit", "one": "visit"}]),
+        ("many and one beside event; found one",),
+    ),
+    "words of an event for a field": (
+        settled("wording", [{"field": "A", "label": "a", "content": "/b"}]),
+        ("found content; remove it",),
+    ),
+    "a misspelt word of wording": (settled("wording", [{"field": "A", "lable": "a"}]), ("mean 'label'?",)),
+    "a misspelt placeholder": (
+        settled("wording", [{"field": "A", "says": "{valeu} people"}]),
+        ("wording (entry 1)", "{value}, {typical}, {window}; found {valeu} (did you mean 'value'?)"),
+    ),
+    "a sentence without the value": (
+        settled("wording", [{"field": "A", "says": "a large company"}]),
+        ("names the value", "put {value}"),
+    ),
+    "two words for one field": (
+        settled("wording", [{"field": "A", "label": word} for word in "bc"]),
+        ("two about the field 'A'",),
+    ),
+    "words for an event of no table": (
+        settled("wording", [{"event": "visit", "one": "visit", "many": "visits"}]),
+        ("an events section, for wording (entry 1)",),
+    ),
+    "words for an excluded field": (
+        settled("wording", [{"field": "Verdict", "label": "a"}]),
+        ("'Verdict', which is excluded",),
+    ),
 }
 
 
