@@ -1,11 +1,14 @@
 """`leadscore explain`: one lead's card, and the cards of the best leads."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -77,3 +80,23 @@ def test_what_cannot_be_meant(run: Run, words: list[object], lead: str, tmp_path
         assert done.code == 2
         assert said in done.refusal
     assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_a_leads_terminal_codes_stay_in_the_table(
+    run: Run, words: list[object], files: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(files / "leads.parquet").slice(0, 1)
+    hostile = "\x9b31mred\x9d0;title\x07\x7f"
+    events = pq.read_table(files / "events.parquet")
+    mine = events.filter(pa.compute.equal(events["lead_id"], table["lead_id"][0]))
+    for rows, name in ((table, "leads"), (mine, "events")):
+        ids = pa.array([hostile] * len(rows))
+        pq.write_table(
+            rows.set_column(rows.column_names.index("lead_id"), "lead_id", ids), tmp_path / f"{name}.parquet"
+        )
+    again = [*words[:2], tmp_path / "leads.parquet", "--events", tmp_path / "events.parquet", *words[5:]]
+    for form in ("text", "json", "html"):
+        done = run(*again, "--lead", hostile, "--format", form)
+        assert done.code == 0, done.err
+        assert "red" in done.out
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.out)

@@ -395,3 +395,11 @@ def test_chances_that_held_are_not_withheld(
     scores = pd.read_csv("s.csv")
     assert scores["probability"].notna().all()
     assert scores["calibrated"].all()
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x85, 0x9B, 0x9D, 0x202E, 0xD800])
+def test_json_on_a_terminal_holds_no_code_that_acts(code: int) -> None:
+    values = {f"key{chr(code)}": f"a{chr(code)}31m"}
+    written = show.as_json(values)
+    assert re.fullmatch(r"[\n\x20-\x7e]+", written)
+    assert json.loads(written) == values

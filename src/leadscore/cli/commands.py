@@ -1,6 +1,5 @@
 """The commands, and how their errors reach a person."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -241,7 +240,7 @@ def explain_lead(
         why = cards.card(loaded, leads, events, moment, lead_id=lead, history=history, digest=digest)
     text = {
         Format.text: lambda: why.text(all_reasons=all_reasons),
-        Format.json: lambda: json.dumps(why.to_dict(), indent=2, ensure_ascii=False),
+        Format.json: lambda: show.as_json(why.to_dict()),
         Format.html: why.html,
     }[form]()
     if out is None:
@@ -351,6 +350,7 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     kept = ledger.set_aside(folder)
     page = report.write(trained, _report_of(out))
     show.findings(trained.prepared.tables.findings)
+    show.findings(trained.bundle.phrases.idle(trained.bundle.features))
     if kept is not None:
         what = "the thresholds published for the model that was here are kept in"
         print(f"note: {what} {kept}; this model's own are in force", file=sys.stderr)

@@ -127,6 +127,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
 
 
+def as_json(values: object) -> str:
+    """Write values as JSON for a terminal: whatever is no plain letter is escaped, so that nothing acts."""
+    return json.dumps(values, indent=2).replace("\x7f", "\\u007f")
+
+
 def write_json(path: Path, values: object) -> None:
     """Write values as JSON, whole or not at all."""
     from leadscore.files import replace_file

@@ -1,6 +1,5 @@
 """The command that follows one lead's score."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,8 +36,8 @@ def timeline(
     )
     text = {
         Format.text: lambda: "\n\n".join(part.text() for part in (line, changed) if part),
-        Format.json: lambda: json.dumps(
-            line.to_dict() | ({"changed": changed.to_dict()} if changed else {}), indent=2
+        Format.json: lambda: show.as_json(
+            line.to_dict() | ({"changed": changed.to_dict()} if changed else {})
         ),
         Format.html: line.html,
     }[form]()
