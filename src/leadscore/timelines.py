@@ -281,6 +281,17 @@ def follow(model: LeadModel, people: People, place: int, since: Moment, *, drive
     )
 
 
+def rows_at(model: LeadModel, people: People, place: int, moments: Ints) -> Snapshot:
+    """Take one of the people from `read_people` as it was at some moments: UTC microseconds, ascending.
+
+    Raises
+    ------
+    DataError
+        The lead came in later than the people were read, or was closed.
+    """
+    return _rows(model, _one(people, place), moments)
+
+
 def _one(people: People, place: int) -> Tables:
     """Give the tables of one lead, and refuse a lead that `LeadModel.score` would leave out."""
     row = int(people.row[place])

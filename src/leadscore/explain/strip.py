@@ -106,7 +106,7 @@ def rows(timeline: "Timeline", most: int = MOST_ROWS) -> tuple[Row, ...]:
         if place < step:
             made.append(_between(timeline, place, step))
         if step < len(points):
-            made.append(_row(timeline, timeline.steps[step], reached.get(step, ())))
+            made.append(row_of(timeline, timeline.steps[step], reached.get(step, ())))
         place = step + 1
     return tuple(made)
 
@@ -124,7 +124,7 @@ def entered(timeline: "Timeline") -> Row | None:
         None where there is no such step: the lead is below the line, or was above it from the beginning.
     """
     held = [trigger for trigger in timeline.triggers if trigger.held]
-    return _row(timeline, held[-1].step, (held[-1].stage,)) if held else None
+    return row_of(timeline, held[-1].step, (held[-1].stage,)) if held else None
 
 
 def text(timeline: "Timeline", width: int = 80) -> str:
@@ -266,7 +266,8 @@ def happening(one: "Happening", phrases: Phrases = USUAL) -> str:
     return f"{said}, of {one.at:%Y-%m-%d} and known only now" if late else said
 
 
-def _row(timeline: "Timeline", step: "Step", reached: tuple[str, ...]) -> Row:
+def row_of(timeline: "Timeline", step: "Step", reached: tuple[str, ...] = ()) -> Row:
+    """Lay one step of a timeline out, with the stages that it brought the lead into."""
     if not step.count:
         passed = days(step.days)
         said = f"{_capital(passed)} {'passes' if passed.startswith(('1 ', 'less')) else 'pass'}"
@@ -358,7 +359,7 @@ def _stages(timeline: "Timeline") -> list[str]:
             )
             continue
         trigger = triggers[stage]
-        row = _row(timeline, trigger.step, ())
+        row = row_of(timeline, trigger.step)
         how = " by a rule of the policy" if trigger.by_rule else f" (from {whole(trigger.line)})"
         since = "" if trigger.held else "; no longer"
         what = f"{row.text[:1].lower()}{row.text[1:]}"
