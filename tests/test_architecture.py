@@ -12,15 +12,22 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "what_if", "timelines", "cards", "spark", "pyfunc", "tracking", "project", "pages", "checking",
-    "preparing", "comparing", "train", "points", "report", "config", "cli",
+    "predict", "what_if", "timelines", "cards", "operate", "spark", "pyfunc", "tracking", "project", "pages",
+    "checking", "preparing", "comparing", "train", "points", "report", "config", "cli",
 ]  # fmt: skip
 ONLY_IN = {
     "mlflow": {"tracking.py", "pyfunc.py"},
     "lightgbm": {"models/boosted.py"},
     "matplotlib": {"evaluation/figures.py"},
     "shap": {"explain/shap_values.py"},
-    "typer": {"cli/commands.py", "cli/options.py", "cli/points.py", "cli/threshold.py", "cli/timeline.py"},
+    "typer": {
+        "cli/commands.py",
+        "cli/options.py",
+        "cli/points.py",
+        "cli/queue.py",
+        "cli/threshold.py",
+        "cli/timeline.py",
+    },
     "pydantic": {"config/sections.py", "config/reading.py", "config/compiling.py"},
     "pyspark": {"spark.py"},
 }

@@ -24,6 +24,7 @@ from leadscore.cli.options import (
     Withhold,
 )
 from leadscore.cli.points import points
+from leadscore.cli.queue import queue
 from leadscore.cli.threshold import threshold
 from leadscore.cli.timeline import timeline
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(points, name="points")
 app.add_typer(threshold, name="threshold")
 app.command()(timeline)
+app.command()(queue)
 
 # Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
 _WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -175,7 +177,7 @@ def compare(config: Config, json_file: Json = None, no_mlflow: NoMlflow = False)
 def score(
     model: Model,
     leads: Leads,
-    out: Annotated[Path, typer.Option(help="Where the scores go: .csv or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Where the scores go: .csv, .parquet or .jsonl.")],
     events: Events = None,
     history: History = None,
     as_of: AsOf = None,

@@ -1,0 +1,1 @@
+"""Day by day: which leads go to sales now, and which of those that went come back."""

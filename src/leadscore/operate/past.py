@@ -1,0 +1,366 @@
+"""What sales has done with each lead before a moment, as outcomes, earlier queues and touches tell it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from leadscore.data.columns import found_in, ids, times
+from leadscore.data.contract import CLOSING, STAGES, Contract, Events, Ints, Outcomes, Tables
+from leadscore.data.readers import read_given
+from leadscore.data.tables import read_tables
+from leadscore.errors import DataError, UsageError, explain, nearest, shown
+from leadscore.features.snapshot import Snapshot
+from leadscore.models.matrix import Bools
+from leadscore.policy.policy import STAGES as BEFORE_SALES
+from leadscore.policy.staging import Standing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Words: TypeAlias = NDArray[np.object_]
+Touches: TypeAlias = tuple[Ints, Ints]  # of which lead, and when
+
+NEVER: Final = np.iinfo(np.int64).min
+DAY: Final = 86_400_000_000  # microseconds
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNTOUCHED: Final[Touches] = (np.empty(0, np.int64), np.empty(0, np.int64))
+_LATER: Final = np.iinfo(np.int64).max
+_GUARDED: Final = r"^'([=+\-@\t\r])"  # as `files.write_table` writes such an id into CSV
+
+
+# -------------------------------------------------------------------------------- what stands beside scoring
+def read_aside(
+    contract: Contract, leads: Any, events: Any, outcomes: Any, kinds: Mapping[str, str]
+) -> Tables:
+    """Read what scoring does not look at: outcomes, and columns of the leads that no feature reads.
+
+    Parameters
+    ----------
+    contract : Contract
+        The model's.
+    leads, events, outcomes
+        As for `read_tables`; without outcomes, those that are among the events.
+    kinds : mapping of str to str
+        Columns of the leads table that are wanted, as "text" or "number".
+
+    Returns
+    -------
+    Tables
+        Without events.
+
+    Raises
+    ------
+    DataError
+        A table breaks the contract.
+    UsageError
+        There is no such column, or the contract describes no outcomes.
+    """
+    if kinds:
+        _require_columns(contract, leads, kinds)
+    told = contract.event_log or bool(contract.outcome_events)
+    some = dict(kinds) or dict(list(contract.kinds.items())[:1])  # with none named, all would be read
+    aside = replace(contract, kinds=some, event_types=())
+    return read_tables(aside, leads, events if told else None, outcomes, training=False)
+
+
+def _require_columns(contract: Contract, leads: Any, names: Mapping[str, str]) -> None:
+    given = read_given(leads, "leads", contract.delimiter, set(names))
+    for name in names:
+        if name not in given.header and len(given.rows):
+            columns = ", ".join(shown(column, 30) for column in given.header[:8])
+            more = f" and {len(given.header) - 8} more" if len(given.header) > 8 else ""
+            expected = f"a column {shown(name)!r} in the leads table"
+            found = f"{columns}{more}{nearest(name, given.header)}"
+            raise UsageError(explain(expected, found, "name one of its columns"))
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What tables of before say: earlier queues, and leads that were given back; one entry a lead.
+
+    Parameters
+    ----------
+    stage : int array
+        The place in the policy's stages, -1 where none is given.
+    handed, recycled : int array
+        UTC microseconds, `NEVER` where it did not happen before the moment.
+    """
+
+    stage: Ints
+    handed: Ints
+    recycled: Ints
+
+
+def read_earlier(previous: Any, contract: Contract, lead_id: NDArray[Any], when: int) -> Earlier:
+    """Read tables with a column lead_id, and stage, handed_over_at or recycled_at: queues, and `recycle`'s.
+
+    Parameters
+    ----------
+    previous
+        A table as `read_tables` takes them, several in a list, or None. Of several rows of a lead the last
+        one's stage counts, and the latest of the moments.
+    contract : Contract
+        The model's: its time zone and delimiter.
+    lead_id : array of shape (n,)
+    when : int
+        UTC microseconds; moments at or after it do not count.
+
+    Raises
+    ------
+    DataError
+        A table has no lead_id or none of the other columns, or a stage or moment does not read.
+    """
+    n = len(lead_id)
+    known = pa.array(lead_id)
+    found = Earlier(np.full(n, -1), np.full(n, NEVER), np.full(n, NEVER))
+    for table in _several(previous):
+        given = read_given(table, "previous", contract.delimiter)
+        if "lead_id" not in given.columns and len(given.rows):
+            names = ", ".join(shown(column, 30) for column in given.header[:8])
+            do = "give what queue or recycle wrote"
+            raise DataError(explain("a column 'lead_id' in the previous table", names or "no column", do))
+        if not len(given.rows):
+            continue
+        key = ids(given.column("lead_id", "lead_id"), typed=given.typed)
+        if not given.typed and pa.types.is_string(key.type):
+            key = pc.replace_substring_regex(key, _GUARDED, r"\1")
+        lead = found_in(key, known)
+        ours = lead >= 0
+        if "stage" in given.columns:
+            stage = _stages(given.column("stage", "stage"))
+            found.stage[lead[ours]] = stage[ours]
+        for name, latest in (("handed_over_at", found.handed), ("recycled_at", found.recycled)):
+            if name in given.columns:
+                at, present = _moments(given.column(name, name), name, contract.timezone)
+                seen = ours & present & (at < when)
+                np.maximum.at(latest, lead[seen], at[seen])
+    return found
+
+
+def standing_of(earlier: Earlier, when: int, place: Ints) -> Standing:
+    """Say where some leads stood before, for hysteresis and cool-down."""
+    never = earlier.recycled == NEVER
+    since = np.where(never, np.nan, (when - np.where(never, when, earlier.recycled)) / DAY)
+    return Standing(earlier.stage[place], since[place])
+
+
+def _several(previous: Any) -> Iterator[Any]:
+    if isinstance(previous, list | tuple) and not all(isinstance(row, Mapping) for row in previous):
+        yield from previous
+    elif previous is not None:
+        yield previous
+
+
+def _stages(column: pa.Array) -> Ints:
+    words = column.cast(pa.string())
+    place = pc.index_in(words, value_set=pa.array(BEFORE_SALES))
+    known = pc.fill_null(place.cast(pa.int64()), -1).to_numpy()
+    strange = (known < 0) & words.is_valid().to_numpy(zero_copy_only=False)
+    if strange.any():
+        found = f"others in {strange.sum():,} rows (row {int(np.argmax(strange))}, for one)"
+        expected = f"stages of the policy ({', '.join(BEFORE_SALES)}) in the previous table"
+        raise DataError(explain(expected, found, "give what queue or recycle wrote"))
+    return np.array(known)
+
+
+def _moments(column: pa.Array, name: str, timezone: str | None) -> tuple[Ints, Bools]:
+    found = times(column, timezone)
+    bad = found.unreadable | found.naive
+    if bad.any():
+        said = f"others in {bad.sum():,} rows (row {int(np.argmax(bad))}, for one)"
+        expected = f"times with a zone in column {name!r} of the previous table"
+        raise DataError(explain(expected, said, "write them as 2025-03-01T12:00:00Z"))
+    return found.us, found.present
+
+
+def places_of(aside: Tables, rows: Snapshot) -> Ints:
+    """Give the place of each row's lead among those that `read_aside` read."""
+    order = np.argsort(aside.position)
+    return order[aside.position[order].searchsorted(rows.position)]
+
+
+def stamps(moments: Sequence[int | None]) -> "pd.Series[Any]":
+    """Give UTC microseconds, or None, as times of a frame."""
+    import pandas as pd
+
+    times = [np.datetime64("NaT") if at is None else np.datetime64(at, "us") for at in moments]
+    return pd.Series(np.array(times, "datetime64[us]")).dt.tz_localize("UTC")
+
+
+def microseconds(at: datetime) -> int:
+    """Give a moment in UTC as UTC microseconds."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+# ------------------------------------------------------------------------------------------ what was done
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What was done with each lead before a moment: one entry a lead, UTC microseconds or `NEVER`.
+
+    Parameters
+    ----------
+    handed : int array
+        When it was last handed over.
+    worked : int array
+        When sales first worked on it from then on: accepted it, closed it or touched it; of a lead that was
+        never handed over, ever.
+    accepted : int array
+        When sales last accepted it.
+    closed : int array
+        When it was closed, if it was not handed over or accepted again since.
+    ending : object array
+        won, lost or disqualified; "" of a lead that is not closed.
+    reason : object array
+        Why it was closed, "" where that is not known.
+    touched : int array
+        When sales last touched it.
+    recycled : int array
+        When it was last given back, by what an earlier table says.
+    """
+
+    handed: Ints
+    worked: Ints
+    accepted: Ints
+    closed: Ints
+    ending: Words
+    reason: Words
+    touched: Ints
+    recycled: Ints
+
+    def __len__(self) -> int:
+        return len(self.handed)
+
+    def take(self, places: Ints) -> "Past":
+        """Give the same for some of the leads, by their places."""
+        return Past(**{name: getattr(self, name)[places] for name in self.__dataclass_fields__})
+
+    @property
+    def busy(self) -> Ints:
+        """When sales was last handed the lead, accepted or closed it; `NEVER` where it never had it."""
+        return np.maximum(np.maximum(self.handed, self.accepted), self.closed)
+
+    @property
+    def back(self) -> Bools:
+        """Whether the lead was given back after all of that."""
+        return (self.recycled > NEVER) & (self.recycled >= self.busy)
+
+
+def past(outcomes: Outcomes | None, earlier: Earlier, *, when: int, touches: Touches = _UNTOUCHED) -> Past:
+    """Say what was done with each lead before a moment.
+
+    Parameters
+    ----------
+    outcomes : Outcomes or None
+        Those at or after the moment do not count.
+    earlier : Earlier
+    when : int
+        UTC microseconds.
+    touches : (lead, at), optional
+        When sales touched which lead, as `touches_of` gives them.
+
+    Returns
+    -------
+    Past
+    """
+    n = len(earlier.handed)
+    by_stage: dict[str, Touches] = dict.fromkeys(STAGES, _UNTOUCHED)
+    if outcomes is not None:
+        seen = outcomes.at < when
+        for number, stage in enumerate(outcomes.stages):
+            own = seen & (outcomes.stage == number)
+            by_stage[stage] = outcomes.lead[own], outcomes.at[own]
+    handed = np.maximum(_last(*by_stage["handed_over"], n), earlier.handed)
+    accepted = _last(*by_stage["accepted"], n)
+    closed, ending = np.full(n, NEVER), np.full(n, "", object)
+    for stage in reversed(CLOSING):  # of two at one moment, won counts
+        at = _last(*by_stage[stage], n)
+        later = (at >= closed) & (at > NEVER)
+        closed[later], ending[later] = at[later], stage
+    work = [by_stage[stage] for stage in (*CLOSING, "accepted")] + [touches]
+    worked = _first_from(
+        np.concatenate([lead for lead, _ in work]), np.concatenate([at for _, at in work]), handed
+    )
+    again = np.maximum(handed, accepted) > closed
+    closed[again], ending[again] = NEVER, ""
+    return Past(
+        handed=handed,
+        worked=worked,
+        accepted=accepted,
+        closed=closed,
+        ending=ending,
+        reason=_reasons(outcomes, closed, ending),
+        touched=_last(*touches, n),
+        recycled=earlier.recycled,
+    )
+
+
+def touches_of(events: Events | None, types: Sequence[str], contract: Contract, when: int) -> Touches:
+    """Find the events by which sales touches leads, before a moment.
+
+    Parameters
+    ----------
+    events : Events or None
+    types : sequence of str
+        Their types: "sales_call".
+    contract : Contract
+        The model's.
+    when : int
+        UTC microseconds.
+
+    Returns
+    -------
+    lead, at : int arrays
+
+    Raises
+    ------
+    UsageError
+        The model knows no such type.
+    """
+    known = contract.event_types or (() if events is None else events.types)
+    for name in types:
+        if name not in known:
+            expected = f"a type of events that the model knows ({', '.join(map(shown, known[:8]))}, ...)"
+            found = f"{shown(name)!r}{nearest(name, known)}"
+            raise UsageError(explain(expected, found, "name one of them"))
+    if events is None or not types:
+        return _UNTOUCHED
+    wanted = np.isin(events.type, [place for place, name in enumerate(events.types) if name in types])
+    seen = wanted & (events.at < when)
+    if events.known_at is not None:
+        seen &= events.known_at <= when
+    return events.lead[seen], events.at[seen]
+
+
+def _last(lead: Ints, at: Ints, n: int) -> Ints:
+    last = np.full(n, NEVER)
+    np.maximum.at(last, lead, at)
+    return last
+
+
+def _first_from(lead: Ints, at: Ints, start: Ints) -> Ints:
+    """Give each lead's first moment from its own start on."""
+    first = np.full(len(start), _LATER)
+    counts = at >= start[lead]
+    np.minimum.at(first, lead[counts], at[counts])
+    first[first == _LATER] = NEVER
+    return first
+
+
+def _reasons(outcomes: Outcomes | None, closed: Ints, ending: Words) -> Words:
+    """Give the reason of each lead's closing."""
+    found = np.full(len(closed), "", object)
+    if outcomes is None or outcomes.reason is None:
+        return found
+    stage = np.array(outcomes.stages, object)[outcomes.stage]
+    own = (outcomes.at == closed[outcomes.lead]) & (stage == ending[outcomes.lead])
+    own &= outcomes.reason.codes >= 0
+    words = np.array([*outcomes.reason.words, ""], object)[outcomes.reason.codes]
+    order = np.flatnonzero(own)[np.argsort(-outcomes.reason.codes[own])]  # of several, the first as sorted
+    found[outcomes.lead[order]] = words[order]
+    return found
