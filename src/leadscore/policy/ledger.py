@@ -1,14 +1,18 @@
-"""Published policies: an append-only, hash-chained log beside a model's directory.
+"""Published policies: an append-only, hash-chained log (chain.py) beside a model's directory.
 
 `models/demo` has its log in `models/demo.policy/log.jsonl`, so that the model's own digests stay valid.
-Each line is an entry as canonical JSON. It carries the SHA-256 of the line before it (the first: that of
-the model's `manifest.json`) and, last, its own; the last line of the file seals all lines before it, so
-that a log cut short is noticed too. A log is written whole beside its place, flushed to the disk and
-renamed, under a lock: a reader sees the old log or the new one.
+Whoever reads or publishes verifies all of it.
+
+Publishing never writes into the log. Under a lock it writes the old lines and the new one to
+`log.jsonl.new`, flushes that to the disk, renames it to `log.jsonl` and flushes the folder: at every moment
+`log.jsonl` is the whole old log or the whole new one, and a revision is on the disk before it is
+acknowledged. What a writer that was killed left in `log.jsonl.new` was never in force; the next one who
+reads or publishes removes it. The file `lock` also names the model once there is a log, so that a log that
+is gone is not taken for one that never was.
 
 The chain shows accidents and edits by hand. Somebody who can write to the folder can also write a new
-chain, or remove the log, after which the policy that the model was born with is in force again: against
-that, keep the last digest (`history(...)[-1].sha256`) somewhere else.
+chain, put an old log back, or remove the folder: against that, keep the last digest
+(`history(...)[-1].sha256`) somewhere else and give it to `in_force`.
 """
 
 import contextlib
@@ -16,54 +20,28 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
 from leadscore.errors import LeadScoreError, ModelError, UsageError, explain, shown
-from leadscore.policy.policy import Policy, differences
+from leadscore.policy.chain import LOG, RESTORE, Entry, Log, altered, canonical, verified
+from leadscore.policy.policy import Policy
 
-LOG: Final = "log.jsonl"
+__all__ = ["LOG", "Entry", "history", "in_force", "publish", "set_aside", "undo"]
+
+_BESIDE: Final = f"{LOG}.new"
+_LOCK: Final = "lock"
 _LIMIT: Final = 64 * 2**20
-_KEYS: Final = frozenset({"at", "author", "policy", "previous", "reason", "restores", "sha256"})
-_RESTORE: Final = "restore the log from a backup; nothing is in force until then"
+_TEXT_LIMIT: Final = 10_000
+_EFFECT_LIMIT: Final = 16 * 2**10
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One published revision.
-
-    Parameters
-    ----------
-    policy : Policy
-        With its revision.
-    author, reason : str
-    at : str
-        When, in UTC: "2026-05-04T09:30:00+00:00".
-    restores : int or None
-        The revision whose policy this one brings back; None for a new policy.
-    previous : str
-        SHA-256 of the entry before, in hex; of the model's manifest for the first.
-    sha256 : str
-        Of this entry without this field, in hex.
-    """
-
-    policy: Policy
-    author: str
-    reason: str
-    at: str
-    restores: int | None
-    previous: str
-    sha256: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the entry as plain values for JSON."""
-        return {name: getattr(self, name) for name in _KEYS} | {"policy": self.policy.to_dict()}
-
-
-def in_force(directory: str | Path, born: Policy) -> Policy:
+def in_force(directory: str | Path, born: Policy, *, sha256: str | None = None) -> Policy:
     """Give the policy in force: the last published revision, or the one the model was born with.
 
     Parameters
@@ -72,6 +50,10 @@ def in_force(directory: str | Path, born: Policy) -> Policy:
         The model's.
     born : Policy
         The policy in the model.
+    sha256 : str, optional
+        The digest of any entry, as kept elsewhere: the log must still hold that entry. The chain inside the
+        log stops accidents; this stops somebody who can write to the folder from changing what was
+        published up to that entry.
 
     Returns
     -------
@@ -80,13 +62,13 @@ def in_force(directory: str | Path, born: Policy) -> Policy:
     Raises
     ------
     ModelError
-        The log is altered, cut short, or belongs to another model.
+        The log is altered, cut short, gone, or belongs to another model.
     """
-    entries = history(directory, born)
-    return entries[-1].policy if entries else born
+    log = _read(directory, born, sha256)
+    return log.policy(log.latest)
 
 
-def history(directory: str | Path, born: Policy) -> tuple[Entry, ...]:
+def history(directory: str | Path, born: Policy, *, sha256: str | None = None) -> tuple[Entry, ...]:
     """Give all published revisions, oldest first, once the whole chain is verified; as `in_force`.
 
     Returns
@@ -94,15 +76,8 @@ def history(directory: str | Path, born: Policy) -> tuple[Entry, ...]:
     tuple of Entry
         Empty when nothing was published.
     """
-    path = _folder(directory) / LOG
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= _LIMIT else b""
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise ModelError(explain(f"a readable {LOG}", _said(error), "mend its permissions")) from None
-    return _verified(content, born, _manifest(directory))
+    log = _read(directory, born, sha256)
+    return tuple(log.entry(revision) for revision in range(born.revision + 1, log.latest + 1))
 
 
 def publish(
@@ -115,6 +90,7 @@ def publish(
     reason: str,
     at: datetime,
     restores: int | None = None,
+    effect: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Put a policy in force as a new revision, if nobody else did so in the meantime.
 
@@ -134,6 +110,8 @@ def publish(
         Now, with a time zone.
     restores : int, optional
         For the record: the revision whose policy this is; `undo` says it.
+    effect : mapping, optional
+        For the record: what is expected of it, as plain values for JSON of at most 16 KB; a preview's.
 
     Returns
     -------
@@ -146,33 +124,47 @@ def publish(
         Another revision is in force by now (the message names the other's change), or the folder cannot
         be written to: then nothing has changed. Or the disk did not confirm a revision that is in force.
     ModelError
-        The log is altered, cut short, or belongs to another model.
+        The log is altered, cut short, gone, or belongs to another model.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> born, draft = Policy(mql=0.10, sales_ready=0.30), Policy(mql=0.12, sales_ready=0.30)
+    >>> who = {"author": "Ada", "reason": "too many calls", "at": datetime(2026, 5, 4, tzinfo=UTC)}
+    >>> with TemporaryDirectory() as place:
+    ...     model = Path(place, "demo")
+    ...     model.mkdir()
+    ...     _ = (model / "manifest.json").write_text("{}")
+    ...     entry = publish(model, draft, expected=1, born=born, **who)
+    ...     now = in_force(model, born)
+    >>> now.revision, now.mql, now == entry.policy
+    (2, 0.12, True)
     """
-    for name, text in (("an author", author), ("a reason", reason)):
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(explain(name, "none", "say who publishes and why"))
+    _require_words(author, reason)
     if at.tzinfo is None:
         raise UsageError(explain("a time with its zone", shown(at), "give it in UTC"))
+    expectation = _plain(effect)
     folder = _folder(directory)
-    manifest = _manifest(directory)
+    _manifest(directory)
     try:
         folder.mkdir(exist_ok=True)
-        _flush_folder(folder.parent)
-        with _locked(folder):
-            entries = history(directory, born)
-            now = entries[-1].policy if entries else born
-            if now.revision != expected:
-                raise _stale(entries, expected, born)
+        with _locked(folder) as lock:
+            log = _read(directory, born)
+            if log.latest != expected:
+                raise log.stale(expected)
             fields = {
-                "policy": replace(draft, revision=now.revision + 1).to_dict(),
+                "policy": replace(draft, revision=log.latest + 1).to_dict(),
                 "author": author,
                 "reason": reason,
                 "at": at.astimezone(UTC).isoformat(timespec="seconds"),
                 "restores": restores,
-                "previous": entries[-1].sha256 if entries else manifest,
+                "effect": expectation,
             }
-            entry = _entry({**fields, "sha256": _digest(_canonical(fields))})
-            _write(folder, (*entries, entry))
+            longer = log.extended(fields)
+            entry = longer.entry(longer.latest)
+            _flush_folder(folder.parent)
+            _write(folder, longer.sealed)
+            _name_model(lock, log.model)
     except OSError as error:
         do = "mend that and publish again; nothing has changed"
         raise UsageError(explain(f"to write in {shown(folder.name)!r}", _said(error), do)) from None
@@ -194,12 +186,13 @@ def undo(
     reason: str,
     at: datetime,
     to: int | None = None,
+    effect: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Bring an earlier policy back, as a new revision; nothing is erased.
 
     Parameters
     ----------
-    directory, expected, born, author, reason, at
+    directory, expected, born, author, reason, at, effect
         As in `publish`.
     to : int, optional
         The revision to bring back; by default the one before the revision in force.
@@ -213,22 +206,25 @@ def undo(
     UsageError
         There is no such revision, or another one is in force by now.
     ModelError
-        The log is altered, cut short, or belongs to another model.
+        The log is altered, cut short, gone, or belongs to another model.
     """
-    known = {policy.revision: policy for policy in (born, *(e.policy for e in history(directory, born)))}
+    log = _read(directory, born)
+    if log.latest != expected:
+        raise log.stale(expected)
     wanted = expected - 1 if to is None else to
-    if wanted not in known:
-        found = f"revisions {born.revision} to {max(known)}"
+    if not born.revision <= wanted <= log.latest:
+        found = f"revisions {born.revision} to {log.latest}"
         raise UsageError(explain(f"revision {wanted} to go back to", found, "name one of those"))
     return publish(
         directory,
-        known[wanted],
+        log.policy(wanted),
         expected=expected,
         born=born,
         author=author,
         reason=reason,
         at=at,
         restores=wanted,
+        effect=effect,
     )
 
 
@@ -248,13 +244,17 @@ def set_aside(directory: str | Path) -> Path | None:
     """
     folder = _folder(directory)
     try:
-        with _locked(folder):
+        with _locked(folder) as lock:
             model = json.loads((folder / LOG).read_bytes().splitlines()[0])["previous"]
             if not isinstance(model, str) or not model.isalnum() or model == _manifest(directory):
                 return None
-            kept = (folder / f"log.{model[:12]}.{number}.jsonl" for number in itertools.count(1))
-            return (folder / LOG).rename(next(path for path in kept if not path.exists()))
-    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError):
+            _name_model(lock, "")
+            places = (folder / f"log.{model[:12]}.{number}.jsonl" for number in itertools.count(1))
+            kept = (folder / LOG).rename(next(path for path in places if not path.exists()))
+            with contextlib.suppress(OSError):
+                _flush_folder(folder)
+            return kept
+    except (OSError, LeadScoreError, ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -273,90 +273,99 @@ def _manifest(directory: str | Path) -> str:
         ) from None
 
 
-def _canonical(values: Mapping[str, Any]) -> bytes:
-    """Write values in the one form that is hashed, so that any other byte in the log is an alteration."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def _require_words(author: str, reason: str) -> None:
+    for name, text in (("an author", author), ("a reason", reason)):
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(explain(name, "none", "say who publishes and why"))
+        if len(text) > _TEXT_LIMIT:
+            wanted = f"{name} of at most {_TEXT_LIMIT:,} characters"
+            raise UsageError(explain(wanted, f"{len(text):,}", "say it in fewer words"))
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _plain(effect: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Give an expected effect as JSON will hold it."""
+    if effect is None:
+        return None
+    found = "something else"
+    try:
+        content = canonical(dict(effect))
+        if len(content) <= _EFFECT_LIMIT:
+            return dict(json.loads(content))
+        found = f"{len(content):,} bytes"
+    except (ValueError, TypeError, RecursionError):
+        pass
+    wanted = f"an effect as a mapping of texts and finite numbers, at most {_EFFECT_LIMIT:,} bytes as JSON"
+    raise UsageError(explain(wanted, found, "give the figures of a preview"))
 
 
-def _seal(lines: bytes) -> bytes:
-    return _canonical({"seal": _digest(lines)}) + b"\n"
+def _read(directory: str | Path, born: Policy, sha256: str | None = None) -> Log:
+    """Read the log and verify all of it; there is none until something is published."""
+    folder, manifest = _folder(directory), _manifest(directory)
+    _sweep(folder)
+    had_log = _named_model(folder) == manifest  # asked first: the log may be the first one, just renamed
+    try:
+        log = verified(_content(folder / LOG), born, manifest)
+    except FileNotFoundError:
+        lost = (path for path in (folder, folder / LOG) if path.is_symlink() and not path.exists())
+        if had_log or any(lost):
+            raise altered("none") from None
+        log = Log(born, manifest)
+    except OSError as error:
+        do = "mend that; nothing is in force until then"
+        raise ModelError(explain(f"a readable {LOG}", _said(error), do)) from None
+    if sha256 is not None and not log.holds(sha256):
+        expected = f"{LOG} with the entry whose digest was given"
+        raise ModelError(explain(expected, "one without it", RESTORE))
+    return log
 
 
-def _verified(content: bytes, born: Policy, manifest: str) -> tuple[Entry, ...]:
-    """Read a log whose every byte is as it was written, or refuse it."""
-    lines = content.splitlines(keepends=True)
-    body = b"".join(lines[:-1])
-    if len(lines) < 2 or lines[-1] != _seal(body):
-        raise _altered("its seal does not fit")
-    entries: list[Entry] = []
-    previous, revision = manifest, born.revision
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            values = json.loads(line)
-            entry = _entry(values)
-            canonical = _canonical(values) + b"\n"
-            digest = _digest(_canonical({key: values[key] for key in values if key != "sha256"}))
-        except (ValueError, TypeError, KeyError, RecursionError, LeadScoreError):
-            raise _altered(f"line {number} is no entry") from None
-        if entry.previous != previous and number == 1:
-            found = "one that was published for another model"
-            do = f"move {shown(LOG)} out of the .policy folder and publish anew"
-            raise ModelError(explain("a log of this model's policies", found, do))
-        if line != canonical or entry.sha256 != digest or entry.previous != previous:
-            raise _altered(f"line {number} does not fit the chain")
-        if entry.policy.revision != revision + 1:
-            raise _altered(f"line {number} skips a revision")
-        entries.append(entry)
-        previous, revision = entry.sha256, entry.policy.revision
-    return tuple(entries)
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _LIMIT:
+        raise altered(f"{size:,} bytes")
+    return path.read_bytes()
 
 
-def _entry(values: object) -> Entry:
-    """Read one entry; ValueError, TypeError or a LeadScoreError for anything else."""
-    if not isinstance(values, dict) or set(values) != _KEYS:
-        raise ValueError
-    texts = (values[name] for name in ("author", "reason", "at", "previous", "sha256"))
-    if not all(isinstance(text, str) for text in texts) or not isinstance(values["restores"], int | None):
-        raise TypeError
-    return Entry(**{**values, "policy": Policy.from_dict(values["policy"])})
-
-
-def _altered(found: str) -> ModelError:
-    return ModelError(explain(f"{LOG} of published policies as it was written", found, _RESTORE))
-
-
-def _stale(entries: tuple[Entry, ...], expected: int, born: Policy) -> UsageError:
-    """Say who changed what since the revision that was expected."""
-    policies = {policy.revision: policy for policy in (born, *(entry.policy for entry in entries))}
-    latest = max(policies)
-    found = f"revision {latest}"
-    if entries:
-        found += f" by {shown(entries[-1].author)} at {entries[-1].at}"
-    if expected in policies:
-        changed = (
-            ", ".join(differences(policies[expected], policies[latest])) or "the same thresholds and rules"
-        )
-        found += f": {changed}"
-    return UsageError(explain(f"revision {expected} in force", found, "look at it and decide again"))
-
-
-def _write(folder: Path, entries: tuple[Entry, ...]) -> None:
+def _write(folder: Path, content: bytes) -> None:
     """Write the log beside its place, flush, rename."""
-    body = b"".join(_canonical(entry.to_dict()) + b"\n" for entry in entries)
-    beside = folder / f"{LOG}.new"  # one name, under the lock: what a crash leaves is overwritten next time
+    if len(content) > _LIMIT:
+        found = f"{len(content):,} with this revision"
+        do = "save the model under another name, where its log begins anew"
+        raise UsageError(explain(f"a log of at most {_LIMIT:,} bytes", found, do))
+    beside = folder / _BESIDE  # one name, under the lock
     try:
         with beside.open("wb") as file:
-            file.write(body + _seal(body))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(folder / LOG)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that was killed left, unless one is at work or the folder is only to be read."""
+    with contextlib.suppress(OSError, UsageError):
+        if (folder / _BESIDE).exists():
+            with _locked(folder, wait=False):
+                pass
+
+
+def _name_model(lock: FileIO, manifest: str) -> None:
+    """Keep in the lock which model has a log; where that fails, the next one who publishes does it."""
+    with contextlib.suppress(OSError):
+        lock.seek(0)
+        if lock.read() != manifest.encode():
+            lock.truncate(0)
+            lock.write(manifest.encode())
+
+
+def _named_model(folder: Path) -> str | None:
+    try:
+        return (folder / _LOCK).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
 
 
 def _said(error: OSError) -> str:
@@ -372,10 +381,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one writer; the system releases it when a process dies."""
-    import fcntl
-
-    with (folder / "lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[FileIO]:
+    """Hold the folder for one writer, free of what a dead one left; the system releases a dead one's lock."""
+    try:
+        import fcntl
+    except ImportError:
+        do = "publish from Linux or macOS; the policy in force is read anywhere"
+        raise UsageError(explain("a system with POSIX file locks", sys.platform, do)) from None
+    with (folder / _LOCK).open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (folder / _BESIDE).unlink(missing_ok=True)
+        yield file
