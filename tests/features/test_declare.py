@@ -50,6 +50,7 @@ FEATURES = st.one_of(
     st.builds(
         AttributeFeature, st.sampled_from(("number", "seniority", "department", "email_domain_kind")), TEXT
     ),
+    TEXT.map(lambda field: AttributeFeature("category", field, together=("source", field))),
     st.just(AttributeFeature("lead_age", family="engagement")),
     st.builds(AttributeFeature, st.just("filled_share"), fields=st.lists(TEXT, min_size=1).map(tuple)),
 )
@@ -143,6 +144,11 @@ def test_json_and_yaml_round_trip(feature):
         (AttributeFeature("number", "Total Visits"), "Total Visits", "Total Visits"),
         (AttributeFeature("seniority", "title"), "title_seniority", "title"),
         (AttributeFeature("days_since", "trial"), "days_since_trial", "trial"),
+        (
+            AttributeFeature("category", "campaign", together=("source", "campaign")),
+            "campaign",
+            "source and campaign",
+        ),
         (AttributeFeature("lead_age"), "lead_age", "lead_age"),
         (AttributeFeature("filled_share", fields=("a", "b")), "filled_share", "filled_share"),
     ],
@@ -184,6 +190,11 @@ def test_other_is_always_the_last_category_and_only_once():
         (lambda: AttributeFeature("lead_age", "a"), "no field with lead_age"),
         (lambda: AttributeFeature("filled_share"), "fields with filled_share"),
         (lambda: AttributeFeature("number", "a", levels=("x",)), "no levels with number"),
+        (
+            lambda: AttributeFeature("number", "a", together=("b", "c")),
+            "the field among those it is told together",
+        ),
+        (lambda: AttributeFeature("lead_age", together=("a",)), "the field among those it is told together"),
         (lambda: Roles(families={"a": "engaged"}), "as family"),
     ],
 )
@@ -208,6 +219,8 @@ def test_parts_that_do_not_fit_are_refused(make, text):
         {"of": "event", "aggregate": "ratio", "event": "a"},
         {"of": "attribute", "aggregate": "category", "field": "a", "levels": "abc"},
         {"of": "attribute", "aggregate": "category", "field": "a", "levels": [1]},
+        {"of": "attribute", "aggregate": "category", "field": "a", "together": "ab"},
+        {"of": "attribute", "aggregate": "category", "field": "a", "together": ["b", "c"]},
         {"of": ["event"], "aggregate": "count"},
     ],
 )

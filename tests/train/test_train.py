@@ -14,7 +14,9 @@ import yaml
 
 from leadscore import bundle as bundles
 from leadscore import comparing, config, train
+from leadscore.bundle import Bundle
 from leadscore.errors import DataError, LeadScoreError, LeakageError, UsageError
+from leadscore.models.matrix import to_matrix
 from leadscore.predict import load
 from leadscore.project import Project, Target
 from leadscore.simulate import World
@@ -245,3 +247,23 @@ def test_the_facts_are_kept(trained: train.Trained) -> None:
     assert facts["comparison"]["chosen"] == trained.comparison.chosen
     models = {row["model"] for row in facts["comparison"]["rows"]}
     assert models == {"points", "logistic", "boosted", "hazard", "adaptive"}
+
+
+def test_a_campaign_and_its_source_are_one_reason_where_a_model_uses_both(
+    trained: train.Trained, bundle_of: dict[str, Bundle], folder_of: dict[str, Path]
+) -> None:
+    """Each simulated campaign belongs to one source."""
+    seen = set()
+    for kind, bundle in bundle_of.items():
+        scorer = bundle.scorer
+        _, phi = scorer.contributions(to_matrix(trained.prepared.data.X, scorer.columns))
+        drivers = zip(scorer.driver_columns, phi.T, strict=True)
+        used = {name for names, own in drivers if own.any() for name in names}
+        both = {"source", "campaign"} if {"source", "campaign"} <= used else set()
+        one = {feature.name for feature in bundle.features if feature.concept == "source and campaign"}
+        assert one == both
+        seen |= {kind} if one else set()
+        assert bundles.load(folder_of[kind]).features == bundle.features
+        plain = {feature.name: feature for feature in trained.prepared.features}
+        assert all(feature == plain[feature.name] for feature in bundle.features if feature.name not in one)
+    assert {"logistic", "boosted"} <= seen
