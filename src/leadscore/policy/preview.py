@@ -21,7 +21,7 @@ FEW: Final = 10  # conversions: with fewer a segment's figures are mostly luck
 _ENOUGH: Final = 30  # conversions: with fewer so are all figures
 _MOST_NAMED: Final = 5  # segments in the warnings
 _LUCK: Final = 0.05
-_DRAWS: Final = 200_000
+_DRAWS: Final = 20_000
 _RULES: Final = ("suppress", "fast_track")
 
 Ruled: TypeAlias = frozenset[tuple[str, Rule]]  # rules, each with the field of the policy that holds it
