@@ -22,6 +22,7 @@ from leadscore.explain import strip
 from leadscore.explain.drivers import whole
 from leadscore.explain.ledger import ledger
 from leadscore.explain.timeline import MOST_STEPS, Happenings, Timeline, moments_of
+from leadscore.features.declare import AttributeFeature
 from leadscore.policy.policy import STAGES, Policy
 from leadscore.predict import LeadModel
 from leadscore.timelines import changed, timeline, timelines
@@ -467,6 +468,29 @@ def test_what_changed_between_two_moments(kind, model_of, some, as_of):
             assert entry.after == pytest.approx(points.get((entry.family, entry.concept), 0.0), abs=1e-9)
             seen += 1
     assert seen > 2
+
+
+def test_what_one_model_takes_together_stands_beside_what_another_tells_apart(model_of, some, as_of):
+    leads, events = next(iter(some.values()))
+    model = model_of["boosted"]
+    features = tuple(
+        replace(f, together=()) if isinstance(f, AttributeFeature) else f for f in model.bundle.features
+    )
+    other = LeadModel(replace(model.bundle, features=features), model.policy)
+    one, two = model.explain(leads, events, as_of)[0], other.explain(leads, events, as_of)[0]
+    assert {"source", "campaign"} <= {driver.concept for driver in two.drivers}
+    for before, after in ((one, two), (two, one)):
+        book = ledger(before, after)
+        added_up(book)
+        assert max((abs(entry.points) for entry in book.entries), default=0.0) < 1e-9
+    cut = replace(two, drivers=tuple(driver for driver in two.drivers if driver.concept != "campaign"))
+    (lost,) = (driver.points for driver in two.drivers if driver.concept == "campaign")
+    cut = replace(cut, score=cut.score - lost)
+    for before, after, points in ((one, cut, -lost), (cut, one, lost)):
+        entry = ledger(before, after).entries[0]
+        assert (entry.concept, entry.label) == ("source and campaign", "Source and campaign")
+        assert entry.points == pytest.approx(points, abs=1e-9)
+        assert entry.text.startswith(next(d.text for d in one.drivers if d.concept == entry.concept))
 
 
 def test_what_differs_between_two_models_and_two_policies(model_of, some, as_of):

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from leadscore.errors import UsageError, explain, shown
 from leadscore.explain.card import Driver, Explanation, stage_name
@@ -146,9 +146,8 @@ def ledger(before: Explanation, after: Explanation, named: tuple[str, str] | Non
     if str(before.lead_id) != str(after.lead_id):
         found = f"{shown(before.lead_id)!r} and {shown(after.lead_id)!r}"
         raise UsageError(explain("two explanations of one lead", found, "explain the same lead twice"))
-    then, now = _by_concept(before), _by_concept(after)
     lift = after.base - before.base
-    entries = [_entry(then.get(key), now.get(key)) for key in dict.fromkeys([*then, *now])]
+    entries = [_entry(pair) for pair in _matched(before, after)]
     text = "What the model gives a typical lead"
     entries.append(Entry(BASE, "Typical lead", BASE, lift, 0, before.base, after.base, text))
     return settled(
@@ -211,14 +210,35 @@ def told(then: str, now: str, before: float, after: float) -> str:
     return f"{now} ({_signed(before)} before, {_signed(after)} now)"
 
 
-def _by_concept(why: Explanation) -> dict[tuple[str, str], Driver]:
-    return {(driver.family, driver.concept): driver for driver in why.drivers}
+class _Pair(NamedTuple):
+    """Drivers of two explanations that are about the same: of one concept, or of one column."""
+
+    about: set[tuple[str, str]]
+    then: list[Driver]
+    now: list[Driver]
 
 
-def _entry(old: Driver | None, new: Driver | None) -> Entry:
-    driver = new or old
-    assert driver is not None  # noqa: S101  # one of the two has the concept
-    before, after = (0.0 if each is None else each.points for each in (old, new))
+def _matched(before: Explanation, after: Explanation) -> list[_Pair]:
+    """Put side by side what is about the same; one model may take together what the other tells apart."""
+    found: list[_Pair] = []
+    for driver, is_now in (*((d, False) for d in before.drivers), *((d, True) for d in after.drivers)):
+        about = {(driver.family, name) for name in (driver.concept, *driver.columns)}
+        own = _Pair(about, [] if is_now else [driver], [driver] if is_now else [])
+        apart = []
+        for pair in found:
+            if pair.about & about:
+                own = _Pair(own.about | pair.about, pair.then + own.then, pair.now + own.now)
+            else:
+                apart.append(pair)
+        found = [*apart, own]
+    return found
+
+
+def _entry(pair: _Pair) -> Entry:
+    drivers = [*pair.now, *pair.then]
+    apart = len({driver.concept for driver in drivers}) > 1
+    driver = max(drivers, key=lambda d: len(d.columns)) if apart else drivers[0]
+    before, after = (sum(d.points for d in side) for side in (pair.then, pair.now))
     return Entry(
         concept=driver.concept,
         label=driver.label,
