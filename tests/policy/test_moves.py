@@ -5,9 +5,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadscore.errors import DataError
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Column
 from leadscore.policy.ledger import in_force, publish
@@ -173,6 +175,11 @@ def test_why_names_a_segments_own_line():
 def test_no_leads_no_moves():
     assert moves(Policy(0.1, 0.3), Policy(0.2, 0.3), [], [], np.empty((0, 0)), ()) == ()
     assert [change.after for change in counts(Policy(0.1, 0.3), Policy(0.2, 0.3), [], NOTHING, ())] == [0] * 4
+
+
+def test_ids_and_chances_of_different_length_are_refused():
+    with pytest.raises(DataError, match="found 2 leads and 3 chances"):
+        moves(Policy(0.1, 0.3), Policy(0.2, 0.3), ["a", "b"], [0.1] * 3, np.empty((3, 0)), ())
 
 
 def test_moves_are_plain_json_once_they_are_dicts():

@@ -288,7 +288,7 @@ def test_a_segment_that_is_shut_out_is_named():
     assert shown.warnings == (
         "source “Partner” is shut out: none of its 31 leads would be sent (31 in force); 4 of them converted",
     )
-    asked = preview(Policy(0.2, 0.9), base, PAST, by=["source"])
+    asked = preview(Policy(0.2, 0.9), base, PAST, by="source")
     assert [segment.level for segment in asked.segments] == ["Ads", "Referral", "Partner", ""]
     assert [warning.split(":")[0] for warning in asked.warnings] == [
         "source “Referral” is shut out", "source “Partner” is shut out",

@@ -250,5 +250,5 @@ def _told(name: str, figures: Sequence[Figure]) -> str:
     if name == "volume_per_week":
         value, low, high = (f"{each:,.3g}" if each < 100 else f"{each:,.0f}" for each in three)
     else:
-        value, low, high = (percent(each, 2) for each in three)
+        value, low, high = (percent(each) for each in three)
     return f"{value} ({low} to {high})"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leadscore.errors import DataError, explain
 from leadscore.models.matrix import Column, Floats
 from leadscore.policy.policy import STAGES, Policy
 from leadscore.policy.staging import Ints, Stages, Standing, deciding, stage_reasons, stages
@@ -129,7 +130,8 @@ def moves(
     Raises
     ------
     DataError
-        A rule or the segment is about a column that the model does not have.
+        A rule or the segment is about a column that the model does not have, or the leads are not as many
+        as their chances.
 
     Examples
     --------
@@ -139,7 +141,10 @@ def moves(
     >>> move.why
     'MQL: the chance of 14 % is at or above the line of 10 %; sales ready begins at 30 %.'
     """
-    chances = np.asarray(probability, dtype=np.float64)
+    chances, ids = np.asarray(probability, dtype=np.float64), np.asarray(lead_id)
+    if len(ids) != len(chances):
+        found = f"{len(ids):,} leads and {len(chances):,} chances"
+        raise DataError(explain("a chance for each lead", found, "give one value a lead"))
     before, after = (stages(policy, chances, M, columns, standing) for policy in (in_force, draft))
     rows = np.flatnonzero(before != after)
     old, new = (_places(staged[rows]) for staged in (before, after))
@@ -156,7 +161,7 @@ def moves(
             why=f"{now} In force: {then}" if by_rule else now,
         )
         for lead, chance, one, other, now, then, by_rule in zip(
-            np.asarray(lead_id)[rows].tolist(),
+            ids[rows].tolist(),
             chances[rows].tolist(),
             before[rows].tolist(),
             after[rows].tolist(),

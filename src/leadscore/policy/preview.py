@@ -177,9 +177,10 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the preview as plain values for JSON, the sentences included."""
-        load = None if self.load is None else asdict(self.load) | {"sentence": self.load.sentence}
-        tuples = {name: list(each) for name, each in asdict(self).items() if isinstance(each, tuple)}
-        return asdict(self) | tuples | {"load": load, "sentence": self.sentence}
+        given = asdict(self)
+        lists = {name: list(each) for name, each in given.items() if isinstance(each, tuple)}
+        load = None if self.load is None else given["load"] | {"sentence": self.load.sentence}
+        return given | lists | {"load": load, "sentence": self.sentence}
 
 
 def preview(
@@ -187,7 +188,7 @@ def preview(
     in_force: Policy,
     backtest: Backtest,
     *,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     capacity: float | None = None,
     seed: int = 0,
 ) -> Preview:
@@ -201,11 +202,12 @@ def preview(
     draft, in_force : Policy
     backtest : Backtest
         Mature leads, one row each, scored by a model that had not seen them.
-    by : sequence of str
+    by : str or sequence of str
         Categories to show segments of, beside the one that the policies have thresholds for.
     capacity : float, optional
         Leads that the team can work in a week.
     seed : int
+        Of the weeks drawn to judge drift, and of how often the capacity is exceeded.
 
     Returns
     -------
@@ -235,7 +237,7 @@ def preview(
     )
     sent = _Sent(_reached(before), _reached(after), backtest.y)
     own = [policy.segment for policy in (draft, in_force) if policy.segment is not None]
-    asked = list(dict.fromkeys([*own, *by]))
+    asked = list(dict.fromkeys([*own, *([by] if isinstance(by, str) else by)]))
     segments = [each for name in asked for each in _segments(name, draft, backtest, sent)]
     others = [name for name in backtest.categories if name not in asked]
     further = [each for name in others for each in _segments(name, draft, backtest, sent)]
