@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leadscore.errors import ModelError
-from leadscore.models import forest as module
 from leadscore.models import lookup
-from leadscore.models.forest import Forest
-from leadscore.models.lookup import ZERO
+from leadscore.models.forest import Forest, joined
+from leadscore.models.lookup import ZERO, Lookup
 from leadscore.models.matrix import Column
 
 slow = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -194,8 +193,8 @@ def test_neither_threads_nor_blocks_nor_tables_change_bits(request, trees, monke
     booster = request.getfixturevalue(trees)
     margin, (_, parts) = forest_of(booster).margin(X), forest_of(booster).contributions(X)
     for cores, size, at_once in ((1, 300, 1 << 12), (2, 100, 1 << 17), (3, 70, 1 << 9), (5, 20, 1)):
-        monkeypatch.setattr(module, "_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(module, "_ROWS", size)
+        monkeypatch.setattr(lookup, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(lookup, "_ROWS", size)
         monkeypatch.setattr(lookup, "_AT_ONCE", at_once)
         forest = forest_of(booster)
         assert forest.margin(X).tobytes() == margin.tobytes()
@@ -267,7 +266,7 @@ def test_memory_does_not_grow_with_the_rows(shallow):
     tracemalloc.start()
     try:
         _, parts = forest.contributions(X)
-        assert tracemalloc.get_traced_memory()[1] - parts.nbytes < module._cores() * 2**25
+        assert tracemalloc.get_traced_memory()[1] - parts.nbytes < lookup._cores() * 2**25
     finally:
         tracemalloc.stop()
 
@@ -475,3 +474,23 @@ def test_random_numbers_in_the_arrays_are_refused_or_still_a_forest(small, seed)
     X = rows(rng, 40, wild=True)
     base, parts = forest.contributions(X)
     np.testing.assert_allclose(base + parts.sum(axis=1), forest.margin(X), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 200])
+@pytest.mark.parametrize("order", [("shallow", "deep"), ("deep", "shallow"), ("shallow", "shallow")])
+def test_forests_asked_together_give_what_they_give_alone(request, order, n):
+    X = rows(np.random.default_rng(11), n, wild=True)
+    forests = [forest_of(request.getfixturevalue(name)) for name in order]
+    forests.insert(
+        1,
+        Forest.from_dump(
+            {"num_tree_per_iteration": 1, "average_output": False, "tree_info": []}, forests[0].columns
+        ),
+    )
+    ends = np.cumsum([len(forest.inner) for forest in forests])
+    together = Lookup(joined(forests), tuple(ends.tolist()))
+    margin, phi = together.explained(X)
+    assert margin.tolist() == [forest.margin(X).tolist() for forest in forests] == together.margin(X).tolist()
+    assert phi.tolist() == together.contributions(X).tolist()
+    alone = [forest.contributions(X)[1] for forest in forests]
+    np.testing.assert_allclose(phi.transpose(0, 2, 1), alone, rtol=0, atol=1e-12)

@@ -10,11 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from leadscore.models.calibration import Scale, Sigmoid, probability
-from leadscore.models.forest import Forest
-from leadscore.models.hazard import HazardForest
-from leadscore.models.linear import LinearTable
 from leadscore.models.matrix import Floats
-from leadscore.models.points import PointTable
 from leadscore.models.scorer import Scorer
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -72,7 +68,7 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
     DriverPoints
         Its `points` have one column for each of `scorer.drivers`.
     """
-    margin, middle, phi = _explained(scorer, M)
+    margin, middle, phi = scorer.explained(M)
     log_odds = calibration.log_odds(margin)
     raw, score = scale.raw(log_odds), scale.score(log_odds)
     typical = calibration.log_odds(middle)
@@ -85,13 +81,6 @@ def driver_points(scorer: Scorer, calibration: Sigmoid, scale: Scale, M: Floats)
         probability=probability(log_odds),
         log_odds=log_odds,
     )
-
-
-def _explained(scorer: Scorer, M: Floats) -> tuple[Floats, float, Floats]:
-    """Give margins, base and contributions; at one go where a form can, which gives the same bits."""
-    if isinstance(scorer, Forest | HazardForest | LinearTable | PointTable):
-        return scorer.explained(M)
-    return scorer.margin(M), *scorer.contributions(M)
 
 
 def grouped(points: Floats, keys: Sequence[Key]) -> tuple[tuple[Key, ...], Floats]:

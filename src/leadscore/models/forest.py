@@ -1,12 +1,9 @@
 """Trees as tables: LightGBM trains, a `Forest` serves its margins and exact SHAP values with NumPy alone."""
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +31,6 @@ _ARRAYS: Mapping[str, type[np.generic]] = {
     "set_start": np.int64,  # where each category set begins in set_bits, and where the last one ends
     "set_bits": np.uint32,
 }
-_ROWS, _ANSWERS = 1 << 13, 1 << 24  # rows of X, and answers for them, that a thread holds at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +139,11 @@ class Forest:
         """Each column stands behind its own driver."""
         return tuple((column.name,) for column in self.columns)
 
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The columns that nodes ask for."""
+        return frozenset(self.columns[j].name for j in np.unique(self.feature))
+
     def margin(self, M: Floats) -> Floats:
         """Add up the trees in their order, in double: LightGBM's raw score to the last bit.
 
@@ -154,12 +155,7 @@ class Forest:
         -------
         array of shape (n,)
         """
-        margin = np.zeros(len(M))
-
-        def fill(rows: slice) -> None:
-            margin[rows] = self._lookup.margin(np.ascontiguousarray(M[rows].T))
-
-        self._in_blocks(fill, len(M))
+        margin: Floats = self._lookup.margin(M)[0]
         return margin
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
@@ -179,13 +175,7 @@ class Forest:
         contributions : array of shape (n, columns)
             base plus a row's sum is its margin, within rounding.
         """
-        out = np.zeros((len(self.columns), len(M)))
-
-        def fill(rows: slice) -> None:
-            out[:, rows] = self._lookup.contributions(np.ascontiguousarray(M[rows].T))
-
-        self._in_blocks(fill, len(M))
-        return self._base, out.T
+        return self.base, self._lookup.contributions(M)[0].T
 
     def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
         """Give what `margin` and `contributions` give, to the last bit; trees are asked once.
@@ -200,13 +190,8 @@ class Forest:
         base : float
         contributions : array of shape (n, columns)
         """
-        margin, out = np.zeros(len(M)), np.zeros((len(self.columns), len(M)))
-
-        def fill(rows: slice) -> None:
-            margin[rows], out[:, rows] = self._lookup.explained(np.ascontiguousarray(M[rows].T))
-
-        self._in_blocks(fill, len(M))
-        return margin, self._base, out.T
+        margin, phi = self._lookup.explained(M)
+        return margin[0], self.base, phi[0].T
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form, forest.npz: no compression, no dates, so that equal models are equal bytes."""
@@ -264,7 +249,7 @@ class Forest:
         return parent
 
     @cached_property
-    def _base(self) -> float:
+    def base(self) -> float:
         """The average margin: tree by tree, each leaf weighted with its share of the training rows."""
         base = 0.0
         for tree, inner in enumerate(self.inner):
@@ -275,31 +260,44 @@ class Forest:
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return Lookup(self)
+        return Lookup(self, (len(self.inner),))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what follows from the arrays: it is large, and soon computed again."""
         return {name: getattr(self, name) for name in ("columns", *_ARRAYS)}
 
-    def _in_blocks(self, fill: Callable[[slice], None], n: int) -> None:
-        """Fill n rows block by block, on all cores: neither blocks nor cores change a row's bits."""
-        most = min(_ROWS, max(1, _ANSWERS // (self._lookup.questions + 1)))
-        threads = max(1, min(_cores(), 2 * n // most))
-        blocks = threads * max(1, -(-n // (threads * most)))
-        cuts = [n * i // blocks for i in range(blocks + 1)]
-        parts = [slice(start, end) for start, end in pairwise(cuts)]
-        if threads == 1:
-            for part in parts:
-                fill(part)
-        else:
-            fill(slice(0, 0))  # what follows from the forest is computed once, before threads want it
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(fill, parts))
 
+def joined(forests: Sequence[Forest]) -> Forest:
+    """Put the trees of forests over the same columns one after the other.
 
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    Parameters
+    ----------
+    forests : sequence of Forest
+        At least one.
+
+    Returns
+    -------
+    Forest
+
+    Examples
+    --------
+    >>> tree = {"tree_info": [{"tree_structure": {"leaf_value": 0.5}}]}
+    >>> one = Forest.from_dump(tree | {"num_tree_per_iteration": 1, "average_output": False}, [Column("x")])
+    >>> joined([one, one]).margin(np.zeros((1, 1)))
+    array([1.])
+    """
+    arrays = {name: np.concatenate([getattr(forest, name) for forest in forests]) for name in _ARRAYS}
+    sets = np.cumsum([0, *(len(forest.set_start) - 1 for forest in forests)])
+    bits = np.cumsum([0, *(len(forest.set_bits) for forest in forests)])
+    arrays["category_set"] = np.concatenate(
+        [
+            np.where(forest.category_set < 0, -1, forest.category_set + first).astype(np.int32)
+            for forest, first in zip(forests, sets, strict=False)
+        ]
+    )
+    starts = (forest.set_start[:-1] + first for forest, first in zip(forests, bits, strict=False))
+    arrays["set_start"] = np.concatenate([*starts, bits[-1:]])
+    return Forest(forests[0].columns, **arrays)
 
 
 class _Rows:

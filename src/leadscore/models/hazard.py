@@ -1,16 +1,18 @@
 """A discrete-time hazard as tables: the chance of a win within a horizon, and when, with NumPy alone."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from leadscore.errors import ModelError, UsageError, explain, shown
-from leadscore.models.forest import Forest
-from leadscore.models.lookup import in_order
+from leadscore.models.forest import Forest, joined
+from leadscore.models.lookup import Lookup, in_order
 from leadscore.models.matrix import Column, Floats, is_finite
 
 WEEK = 7.0  # days: what is urgent is likely within so many
@@ -80,6 +82,11 @@ class HazardForest:
     def driver_columns(self) -> tuple[tuple[str, ...], ...]:
         """Each column stands behind its own driver."""
         return self.shared.driver_columns
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that any of the forests asks for."""
+        return self.shared.used.union(*(forest.used for forest in self.own))
 
     def margin(self, M: Floats) -> Floats:
         """Give the log-odds of a win within the horizon.
@@ -191,23 +198,17 @@ class HazardForest:
         base : float
         contributions : array of shape (n, columns)
         """
-        shared, base, common = self.shared.explained(M)
-        bases, parts, goals = [], [], []
-        for offset, forest in zip(self.offsets, self.own, strict=True):
-            own, more, phi = forest.explained(M)
-            bases.append(np.array([offset + base + more]))
-            parts.append(phi)
-            goals.append(offset + shared + own)
-        margin, typical = log_odds_of(goals), float(log_odds_of(bases)[0])
-        split = np.zeros_like(common)
-        for weight, phi in zip(_path_weights(bases, goals), parts, strict=True):
-            split += weight[:, None] * (common + phi)
+        (shared, *own), phi = self._lookup.explained(M)
+        goals, common, parts = self._goals(shared, own), phi[0], phi[1:]
+        margin, (start, typical) = log_odds_of(goals), self._typical
+        parts += common
+        parts *= _path_weights(start, goals)[:, None]
+        split = in_order(np.zeros(common.size), parts.reshape(len(parts), common.size)).reshape(common.shape)
         if split.size:
             size = np.abs(split)
-            rest = in_order(margin - typical, -split.T)
-            whole = in_order(np.zeros(len(M)), size.T.copy())
-            split += size * np.divide(rest, whole, out=np.zeros(len(M)), where=whole > 0)[:, None]
-        return margin, typical, split
+            rest, whole = in_order(margin - typical, -split), in_order(np.zeros(len(M)), size.copy())
+            split += size * np.divide(rest, whole, out=np.zeros(len(M)), where=whole > 0)
+        return margin, typical, split.T
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form: hazard.json, shared.npz and an interval_*.npz for each interval."""
@@ -241,16 +242,35 @@ class HazardForest:
                 return cls(tuple(map(float, edges)), tuple(map(float, offsets)), next(parts), tuple(parts))
         raise ModelError(explain("edges and offsets in hazard.json", "something else", _RESTORE))
 
-    def _hazards(self, M: Floats) -> list[Floats]:
-        """Give the log-odds of each interval's hazard."""
-        shared = self.shared.margin(M)
-        return [offset + shared + own.margin(M) for offset, own in zip(self.offsets, self.own, strict=True)]
+    @cached_property
+    def _lookup(self) -> Lookup:
+        """The trees of all forests, the shared ones first: they are asked together."""
+        forests = (self.shared, *self.own)
+        return Lookup(joined(forests), tuple(accumulate(len(forest.inner) for forest in forests)))
+
+    @cached_property
+    def _typical(self) -> tuple[Floats, float]:
+        """The average margin of each interval, shape (intervals, 1), and the log-odds that they make up."""
+        start = self._goals(np.array([self.shared.base]), [np.array([own.base]) for own in self.own])
+        return start, float(log_odds_of(start)[0])
+
+    def _hazards(self, M: Floats) -> Floats:
+        """Give the log-odds of each interval's hazard, shape (intervals, n)."""
+        shared, *own = self._lookup.margin(M)
+        return self._goals(shared, own)
+
+    def _goals(self, shared: Floats, own: Iterable[Floats]) -> Floats:
+        return np.stack([offset + shared + more for offset, more in zip(self.offsets, own, strict=True)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what follows from the forests."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 # ---- from the log-odds of hazards to chances: each row for itself, interval by interval
 
 
-def log_odds_of(hazards: Sequence[Floats]) -> Floats:
+def log_odds_of(hazards: Sequence[Floats] | Floats) -> Floats:
     """Turn the log-odds of hazards into the log-odds of a win in any of the intervals.
 
     Parameters
@@ -273,7 +293,7 @@ def log_odds_of(hazards: Sequence[Floats]) -> Floats:
     return np.where(log_total < _SMALL, log_total, total + _log_chance(log_total))
 
 
-def share_of(hazards: Sequence[Floats], edges: Sequence[float], days: ArrayLike) -> Floats:
+def share_of(hazards: Sequence[Floats] | Floats, edges: Sequence[float], days: ArrayLike) -> Floats:
     """Give the share of the chance of a win in any interval that falls within so many days.
 
     Parameters
@@ -336,7 +356,7 @@ def _log_softplus(margin: Floats) -> Floats:
     return np.where(margin < _SMALL, margin, np.log(rate))
 
 
-def _rates(hazards: Sequence[Floats]) -> list[Floats]:
+def _rates(hazards: Floats) -> list[Floats]:
     return [np.exp(_log_softplus(margin)) for margin in hazards]
 
 
@@ -357,9 +377,8 @@ def _log_chance(log_total: Floats) -> Floats:
     return np.where(log_total < _SMALL, log_total, np.log(-np.expm1(-np.exp(some))))
 
 
-def _path_weights(start: Sequence[Floats], goal: Sequence[Floats]) -> Floats:
-    """Average dG/df_j = h_j / P over the straight path from the start to each row's goal."""
-    begin, end = np.stack(start), np.stack(goal)
+def _path_weights(begin: Floats, end: Floats) -> Floats:
+    """Average dG/df_j = h_j / P over the straight path from the beginning to each row's end."""
     weights = np.zeros(end.shape)
     for first in range(0, end.shape[1], _ROWS):
         rows = slice(first, first + _ROWS)

@@ -147,6 +147,11 @@ class LinearTable:
         """Each column stands behind its own driver."""
         return tuple((column.name,) for column in self.columns)
 
+    @property
+    def used(self) -> frozenset[str]:
+        """All columns."""
+        return frozenset(self.drivers)
+
     def margin(self, M: Floats) -> Floats:
         """Add up the columns in their order, so that one row and many give the same bits."""
         margin = np.full(len(M), self.intercept)

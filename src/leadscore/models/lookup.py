@@ -7,7 +7,9 @@ to answer the questions, to put the codes together and to add up what the tables
 Leaves on longer paths are left to formulas, and so is what would make the tables too large.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -31,6 +33,7 @@ _BITS = 8
 _CODES = 1 << _BITS
 _ROOM = 1 << 24  # numbers in the tables of a forest: 128 MB
 _AT_ONCE = 1 << 17  # numbers looked up at a time: they stay in the cache
+_ROWS, _ANSWERS = 1 << 13, 1 << 24  # rows of X, and answers for them, that a thread holds at a time
 _NO_CODE = 1 << 30  # stands for a missing category, and for codes that no set can have
 _CATEGORY = 6  # the kind of a question for categories; for numbers it is 2 * missing + default_left
 
@@ -38,8 +41,9 @@ _CATEGORY = 6  # the kind of a question for categories; for numbers it is 2 * mi
 class Questions(NamedTuple):
     """What nodes ask, each question once, sorted by kind, column and threshold."""
 
-    kinds: Ints  # the kinds that occur
-    column: Ints  # of each question: the place of its kind, times the columns, plus the column
+    columns: Ints  # the columns asked about, by kind; a column of several kinds once for each
+    kinds: tuple[tuple[int, slice], ...]  # the kinds that occur, and where their columns are
+    place: Ints  # of each question: where its column is among those
     threshold: Floats  # at most this goes left; for categories the set's number
     numbers: int  # how many questions are about numbers; those about categories follow
     of_node: Ints
@@ -61,55 +65,88 @@ class Codes(NamedTuple):
     place: Ints  # (steps, leaves): which bit a step of a leaf's path is
 
 
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """The tables of a forest, computed when first needed.
+    """The tables of forests whose trees are asked together, computed when first needed.
 
     Parameters
     ----------
     forest : Forest
+        The trees of all of them, one forest after the other.
+    ends : tuple of int
+        Behind which tree each forest ends.
     """
 
     forest: "Forest"
+    ends: tuple[int, ...]
 
-    def margin(self, X: Floats) -> Floats:
-        """Add up the trees in their order.
-
-        Parameters
-        ----------
-        X : array of shape (columns, n)
-
-        Returns
-        -------
-        array of shape (n,)
-        """
-        answers = self._answers(X)
-        return self._margin(answers, self._codes_of(answers))
-
-    def contributions(self, X: Floats) -> Floats:
-        """Add up the SHAP values of all units, column by column.
+    def margin(self, M: Floats) -> Floats:
+        """Add up the trees of each forest in their order.
 
         Parameters
         ----------
-        X : array of shape (columns, n)
+        M : array of shape (n, columns)
 
         Returns
         -------
-        array of shape (columns, n)
+        array of shape (forests, n)
         """
-        answers = self._answers(X)
-        return self._contributions(answers, self._codes_of(answers))
+        (margin,) = self._served(M, (1, self._margin))
+        return margin[:, 0]
 
-    def explained(self, X: Floats) -> tuple[Floats, Floats]:
+    def contributions(self, M: Floats) -> Floats:
+        """Add up the SHAP values of all units of each forest, column by column.
+
+        Parameters
+        ----------
+        M : array of shape (n, columns)
+
+        Returns
+        -------
+        array of shape (forests, columns, n)
+        """
+        (phi,) = self._served(M, (len(self.forest.columns), self._contributions))
+        return phi
+
+    def explained(self, M: Floats) -> tuple[Floats, Floats]:
         """Give both to the same answers: the bits of `margin` and of `contributions`."""
-        answers = self._answers(X)
-        codes = self._codes_of(answers)
-        return self._margin(answers, codes), self._contributions(answers, codes)
+        columns = len(self.forest.columns)
+        margin, phi = self._served(M, (1, self._margin), (columns, self._contributions))
+        return margin[:, 0], phi
+
+    def _served(self, M: Floats, *ways: tuple[int, Callable[[Bools, Bytes], Floats]]) -> list[Floats]:
+        """Give so many numbers a forest and row in each way; neither blocks nor cores change bits."""
+        found = [np.zeros((len(self.ends), height, len(M))) for height, _ in ways]
+
+        def fill(rows: slice) -> None:
+            answers = self._answers(M[rows])
+            codes = self._codes_of(answers)
+            for out, (_, way) in zip(found, ways, strict=True):
+                out[..., rows] = way(answers, codes)
+
+        most = min(_ROWS, max(1, _ANSWERS // (self.questions + 1)))
+        threads = max(1, min(_cores(), 2 * len(M) // most))
+        blocks = threads * max(1, -(-len(M) // (threads * most)))
+        cuts = [len(M) * i // blocks for i in range(blocks + 1)]
+        parts = [slice(start, end) for start, end in pairwise(cuts)]
+        if threads == 1:
+            for part in parts:
+                fill(part)
+        else:
+            fill(slice(0, 0))  # what follows from the forest is computed once, before threads want it
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, parts))
+        return found
 
     @property
     def questions(self) -> int:
         """How many answers a row needs."""
-        return len(self._questions.column)
+        return len(self._questions.place)
 
     # ---- what follows from the forest
 
@@ -118,16 +155,18 @@ class Lookup:
         f = self.forest
         kind = np.where(f.category_set >= 0, _CATEGORY, 2 * f.missing.astype(np.int64) + f.default_left)
         threshold = np.where(f.category_set >= 0, f.category_set, f.threshold)
-        kinds = np.unique(kind)
-        column = kinds.searchsorted(kind) * len(f.columns) + f.feature
-        order = np.lexsort((threshold, column))
-        column, threshold = column[order], threshold[order]
+        asked, place = np.unique(kind * len(f.columns) + f.feature, return_inverse=True)
+        order = np.lexsort((threshold, place))
+        place, threshold = place[order], threshold[order]
         new = np.ones(len(order), dtype=bool)
-        new[1:] = (column[1:] != column[:-1]) | (threshold[1:] != threshold[:-1])
+        new[1:] = (place[1:] != place[:-1]) | (threshold[1:] != threshold[:-1])
         of_node = np.empty(len(order), dtype=np.int64)
         of_node[order] = np.cumsum(new) - 1
         numbers = len(np.unique(of_node[kind < _CATEGORY]))
-        return Questions(kinds, column[new], threshold[new], numbers, of_node)
+        of_kind, columns = np.divmod(asked, max(1, len(f.columns)))
+        runs = pairwise(_runs(of_kind))
+        kinds = tuple((int(of_kind[start]), slice(start, end)) for start, end in runs)
+        return Questions(columns, kinds, place[new], threshold[new], numbers, of_node)
 
     @cached_property
     def _members(self) -> tuple[Ints, Ints, Bools]:
@@ -160,6 +199,18 @@ class Lookup:
         return self._units[1]
 
     @cached_property
+    def _leaf_ends(self) -> Ints:
+        """Behind which leaf each forest ends."""
+        return self.forest._first_leaf[list(self.ends)]
+
+    @cached_property
+    def _of(self) -> Ints:
+        """The forest of each unit with tables."""
+        starts = np.array([unit.leaves.start for unit in self._units[0]], np.int64)
+        found: Ints = self._leaf_ends.searchsorted(starts, side="right")
+        return found
+
+    @cached_property
     def _codes(self) -> Codes:
         units, nodes = self._units[0], max(1, len(self.forest.feature))
         leaf = np.array([leaf for unit in units for leaf in unit.leaves], dtype=np.int64)
@@ -185,11 +236,15 @@ class Lookup:
 
     @cached_property
     def _phi(self) -> tuple[Ints, Ints, Floats]:
-        """What units add to SHAP values: columns, their units, and by code an array of shape (pairs, 256)."""
+        """What units add to SHAP values: places, their units, and by code an array of shape (pairs, 256).
+
+        Places are columns, those of one forest after the other.
+        """
         codes, paths, units = self._codes, self._paths, len(self._units[0])
         steps = len(codes.place)
         used = (paths.slot[:steps, codes.leaf] == np.arange(steps)[:, None]) & ~paths.alone[codes.leaf]
-        key = paths.feature[:steps, codes.leaf] * units + codes.unit
+        place = self._of[codes.unit] * len(self.forest.columns) + paths.feature[:steps, codes.leaf]
+        key = place * units + codes.unit
         keys = np.unique(key[used])
         table = np.empty((len(keys), _CODES))
         patterns = np.arange(1 << steps)
@@ -207,8 +262,8 @@ class Lookup:
             first = np.flatnonzero(np.diff(pair, prepend=-1))
             if len(first):
                 table[pair[first]] = np.add.reduceat(phi.ravel()[index], first, axis=0)
-        column, unit = np.divmod(keys, max(1, units))
-        return column, unit, table
+        place, unit = np.divmod(keys, max(1, units))
+        return place, unit, table
 
     def _parts(self) -> Iterator[slice]:
         """Cut the leaves with tables into runs of whole units."""
@@ -228,26 +283,34 @@ class Lookup:
 
     # ---- from rows to codes
 
-    def _answers(self, X: Floats) -> Bools:
-        """Answer each question (row) for each row of X (column), and one more that nobody says yes to."""
-        q, columns = self._questions, len(X)
-        X = np.where(np.abs(X) <= ZERO, 0.0, X)
-        out = np.empty((len(q.column) + 1, X.shape[1]), dtype=bool)
+    def _answers(self, M: Floats) -> Bools:
+        """Answer each question (row) for each row of M (column), and one more that nobody says yes to."""
+        q, seen = self._questions, self._compared(M)
+        out = np.empty((len(q.place) + 1, len(M)), dtype=bool)
         out[-1] = False
-        if X.shape[1] <= FEW:
-            seen = np.concatenate([np.empty((0, X.shape[1])), *(self._seen(X, kind) for kind in q.kinds)])
-            np.less_equal(seen[q.column[: q.numbers]], q.threshold[: q.numbers, None], out=out[: q.numbers])
-            if q.numbers < len(q.column):
-                out[q.numbers : -1] = self._holds(q.threshold[q.numbers :], seen[q.column[q.numbers :]])
+        if len(M) <= FEW:
+            np.less_equal(seen[q.place[: q.numbers]], q.threshold[: q.numbers, None], out=out[: q.numbers])
+            if q.numbers < len(q.place):
+                out[q.numbers : -1] = self._holds(q.threshold[q.numbers :], seen[q.place[q.numbers :]])
             return out
-        for start, end in pairwise(_runs(q.column)):
-            place, j = divmod(int(q.column[start]), columns)
-            seen, threshold = self._seen(X[j], q.kinds[place]), q.threshold[start:end]
-            if q.kinds[place] == _CATEGORY:
-                out[start:end] = self._holds(threshold, seen)
+        alike = seen[:, 0] == seen[:, -1]
+        alike[alike] = (seen[alike] == seen[alike, :1]).all(axis=1)
+        for start, end in pairwise(_runs(q.place)):
+            place, threshold = q.place[start], q.threshold[start:end]
+            values = seen[place, :1] if alike[place] else seen[place]  # what is alike in all rows, once
+            if start >= q.numbers:
+                out[start:end] = self._holds(threshold, values)
             else:
-                np.less_equal(seen, threshold[:, None], out=out[start:end])
+                np.less_equal(values, threshold[:, None], out=out[start:end])
         return out
+
+    def _compared(self, M: Floats) -> Floats:
+        """Give what nodes compare, in a row for each column that is asked about."""
+        X = M.T.take(self._questions.columns, axis=0)
+        np.putmask(X, np.abs(X) <= ZERO, 0.0)
+        for kind, some in self._questions.kinds:
+            X[some] = self._seen(X[some], kind)
+        return X
 
     def _seen(self, x: Floats, kind: int) -> Floats:
         """Give what nodes of a kind compare: missing numbers as the infinity on their side."""
@@ -282,36 +345,36 @@ class Lookup:
     # ---- from codes to numbers
 
     def _margin(self, answers: Bools, codes: Bytes) -> Floats:
-        out = np.zeros((1, answers.shape[1]))
+        out = np.zeros((len(self.ends), answers.shape[1]))
         if self._long:
-            return self._walked(answers, out[0])
-        every = np.arange(len(self._value))
-        _add(self._value, every, 0 * every, codes, out)
-        margin: Floats = out[0]
-        return margin
+            self._walk(answers, out)
+        else:
+            _add(self._value, np.arange(len(self._value)), self._of, codes, out)
+        return out[:, None]
 
     def _contributions(self, answers: Bools, codes: Bytes) -> Floats:
-        out = np.zeros((len(self.forest.columns), answers.shape[1]))
-        column, unit, table = self._phi
-        _add(table, unit, column, codes, out)
+        forests, columns, n = len(self.ends), len(self.forest.columns), answers.shape[1]
+        out = np.zeros((forests * columns, n))
+        place, unit, table = self._phi
+        _add(table, unit, place, codes, out)
         self._add_long(answers, out)
-        return out
+        return out.reshape(forests, columns, n)
 
     # ---- what has no tables
 
-    def _walked(self, answers: Bools, total: Floats) -> Floats:
+    def _walk(self, answers: Bools, out: Floats) -> None:
         """Add up the one leaf of each tree whose whole path agrees, and zeros for the others."""
         paths, asks, n = self._paths, self._questions.of_node[self._paths.node], answers.shape[1]
         at_once = max(1, _AT_ONCE // max(1, n))
-        for start in range(0, paths.node.shape[1], at_once):
-            leaves = slice(start, start + at_once)
+        runs = enumerate(pairwise([0, *self._leaf_ends.tolist()]))
+        cuts = ((k, slice(*cut)) for k, run in runs for cut in pairwise([*range(*run, at_once), run[1]]))
+        for k, leaves in cuts:
             agrees = np.ones((len(paths.alone[leaves]), n), dtype=bool)
             for question, goes_left in zip(asks[:, leaves], paths.goes_left[:, leaves], strict=True):
                 agrees &= answers[question] == goes_left[:, None]
             agrees |= paths.alone[leaves][:, None]
             values = np.where(agrees, self.forest.leaf_value[leaves][:, None], 0.0)
-            total = in_order(total, values)
-        return total
+            out[k] = in_order(out[k], values)
 
     def _add_long(self, answers: Bools, out: Floats) -> None:
         """Add the SHAP values of units without tables: computed for each way in which rows decide there."""
@@ -328,8 +391,9 @@ class Lookup:
             end = 0
             for unit, (first, kind) in zip(units, kinds, strict=True):
                 begin, end = end, end + len(first)
+                first_place = self._leaf_ends.searchsorted(unit.leaves.start, side="right") * len(table)
                 for j in np.unique(self.forest.feature[list(unit.nodes)]):
-                    out[j] += table[j, begin:end][kind]
+                    out[first_place + j] += table[j, begin:end][kind]
 
     def _shap(self, answers: Bools, units: list[Unit], rows: list[Ints]) -> Floats:
         """Give the SHAP values of each unit for the rows of X named for it, all after another, by column."""

@@ -205,6 +205,11 @@ class PointTable:
         """The column of each rule; none for the limit."""
         return (*((rule.column,) for rule in self.rules), ())
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that rules read."""
+        return frozenset(rule.column for rule in self.rules)
+
     def margin(self, M: Floats) -> Floats:
         """Give each row's total, from 0 to 100."""
         return np.clip(self._total(self._earned(M), len(M)), LOWEST, HIGHEST)

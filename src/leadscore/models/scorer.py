@@ -28,11 +28,18 @@ class Scorer(Protocol):
     def driver_columns(self) -> tuple[tuple[str, ...], ...]:
         """The columns of X behind each driver."""
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns of X that margin and contributions depend on; the others may hold anything."""
+
     def margin(self, M: Floats) -> Floats:
         """Give the margin of each row, shape (n,): the same bits for one row and for many."""
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Split the margins: a base, and an (n, drivers) array whose row sums lead from it to the margin."""
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give what `margin` and `contributions` give, to the last bit, at one go."""
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form: file names and their bytes, the same bytes for the same model."""

@@ -79,6 +79,11 @@ class Segmented:
         """Behind the segment stands its column."""
         return (*self.inner.driver_columns, (self.column,))
 
+    @property
+    def used(self) -> frozenset[str]:
+        """What the model for all depends on, and the segment."""
+        return self.inner.used | {self.column}
+
     def margin(self, M: Floats) -> Floats:
         """Stretch and shift the margin of each row as its segment does."""
         offset, slope = self._moves(M)
@@ -86,10 +91,16 @@ class Segmented:
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Stretch each driver by the segment's slope; what is left of the segment's move is its own."""
+        _, base, parts = self.explained(M)
+        return base, parts
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give margins, the base and contributions at one go: the bits of `margin` and `contributions`."""
         offset, slope = self._moves(M)
-        base, phi = self.inner.contributions(M)
+        margin, base, phi = self.inner.explained(M)
         own = offset + (slope - 1.0) * base - self.mean
-        return base + self.mean, np.concatenate([slope[:, None] * phi, own[:, None]], axis=1)
+        parts = np.concatenate([slope[:, None] * phi, own[:, None]], axis=1)
+        return slope * margin + offset, base + self.mean, parts
 
     def _moves(self, M: Floats) -> tuple[Floats, Floats]:
         """Give the offset and slope of each row."""

@@ -69,6 +69,11 @@ class Sum:
         """As the parts have them."""
         return tuple(columns for part in self.parts for columns in part.driver_columns)
 
+    @property
+    def used(self) -> frozenset[str]:
+        """What any of the parts depends on."""
+        return frozenset[str]().union(*(part.used for part in self.parts))
+
     def margin(self, M: Floats) -> Floats:
         """Add up the parts in their order."""
         margin = np.full(len(M), self.intercept)
@@ -78,12 +83,18 @@ class Sum:
 
     def contributions(self, M: Floats) -> tuple[float, Floats]:
         """Put the parts' contributions beside each other, each times its weight."""
-        base, beside = self.intercept, []
+        _, base, parts = self.explained(M)
+        return base, parts
+
+    def explained(self, M: Floats) -> tuple[Floats, float, Floats]:
+        """Give margins, the base and contributions at one go: the bits of `margin` and `contributions`."""
+        margin, base, beside = np.full(len(M), self.intercept), self.intercept, []
         for part, weight in zip(self.parts, self.weights, strict=True):
-            middle, phi = part.contributions(M)
+            own, middle, phi = part.explained(M)
+            margin = margin + weight * own
             base += weight * middle
             beside.append(weight * phi)
-        return base, np.concatenate(beside, axis=1)
+        return margin, base, np.concatenate(beside, axis=1)
 
     def to_files(self) -> dict[str, bytes]:
         """Give the saved form: sum.json, and each part's files behind a prefix."""
