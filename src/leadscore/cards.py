@@ -29,7 +29,7 @@ from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
 from leadscore.models.novelty import NEVER_SEEN, UNUSUAL
 from leadscore.policy.policy import STAGES
-from leadscore.policy.staging import stages
+from leadscore.policy.staging import Standing, stages
 from leadscore.predict import LeadModel, Moment, place_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def card(
     *,
     lead_id: int | str | None = None,
     history: Any = None,
+    previous: Any = None,
     digest: str = "",
 ) -> Card:
     """Put one lead's complete card together.
@@ -61,7 +62,7 @@ def card(
     Parameters
     ----------
     model : LeadModel
-    leads, events, as_of, history
+    leads, events, as_of, history, previous
         As for `LeadModel.score`.
     lead_id : int or str, optional
         Which lead; needed where there are several.
@@ -79,7 +80,7 @@ def card(
     UsageError
         The model needs events or `as_of` and got none, or there are several leads and none is named.
     """
-    case = _read(model, leads, events, as_of, history)
+    case = _read(model, leads, events, as_of, history, previous)
     return next(_cards(case, [case.place(lead_id)], digest))
 
 
@@ -118,6 +119,7 @@ def hand_over(
     folder: str | Path,
     top: int | None = None,
     history: Any = None,
+    previous: Any = None,
     digest: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> HandOver:
@@ -128,7 +130,7 @@ def hand_over(
 
     Parameters
     ----------
-    model, leads, events, as_of, history, digest
+    model, leads, events, as_of, history, previous, digest
         As for `card`.
     folder : path
         A new one, one without files of the same names, or one that this wrote before, whose list and cards
@@ -151,7 +153,7 @@ def hand_over(
     """
     target = require_folder(folder)
     progress("Scoring the leads")
-    case = _read(model, leads, events, as_of, history)
+    case = _read(model, leads, events, as_of, history, previous)
     order, suppressed = _ranked(case)
     chosen = order[:top]
     names = [_name(number, case.rows.lead_id[place]) for number, place in enumerate(chosen, 1)]
@@ -199,7 +201,9 @@ class _Case:
     events: Any
     as_of: Moment
     history: Any
+    previous: Any
     rows: Snapshot
+    standing: Standing | None
     findings: list[str]
 
     def place(self, lead_id: int | str | None) -> int:
@@ -211,9 +215,10 @@ class _Case:
         return int(place_of(self.rows, lead_id, self.findings)[0])
 
 
-def _read(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: Any) -> _Case:
+def _read(model: LeadModel, leads: Any, events: Any, as_of: Moment, history: Any, previous: Any) -> _Case:
     rows, findings = model.rows(leads, events, as_of, history)
-    return _Case(model, leads, events, as_of, history, rows, findings)
+    standing, told = model.standing(rows, previous, as_of)
+    return _Case(model, leads, events, as_of, history, previous, rows, standing, [*findings, *told])
 
 
 def _cards(case: _Case, places: Sequence[int], digest: str) -> Iterator[Card]:
@@ -227,7 +232,8 @@ def _cards(case: _Case, places: Sequence[int], digest: str) -> Iterator[Card]:
         own = own_rows(contract, case.leads, case.events, case.history, lead_ids)
     for place, lead_id, alone in zip(places, lead_ids, own, strict=True):
         row = case.rows.take(np.array([place]))
-        (why,) = model.explained(row)
+        stood = None if case.standing is None else case.standing.take(np.array([place]))
+        (why,) = model.explained(row, stood)
         line = before = None
         if people is not None:
             at = people.place(lead_id)
@@ -260,7 +266,12 @@ def _claims(
     """Say what would change the lead's stage and what to ask; nothing where it is no lead by itself."""
     if own is None:
         return (), ()
-    given: dict[str, Any] = {"events": own.events, "as_of": case.as_of, "history": own.history}
+    given: dict[str, Any] = {
+        "events": own.events,
+        "as_of": case.as_of,
+        "history": own.history,
+        "previous": case.previous,
+    }
     try:
         alone = case.model.score_one(own.lead, **given)
     except DataError:
@@ -365,7 +376,7 @@ def _ranked(case: _Case) -> tuple[list[int], int]:
         held |= rule.holds(*ruled)
     bundle = model.bundle
     chance = probability(bundle.calibration.log_odds(bundle.scorer.margin(model.matrix(rows))))
-    named = stages(model.policy, chance, *ruled)
+    named = stages(model.policy, chance, *ruled, case.standing)
     rank = np.zeros(len(rows), np.int64)
     for level, stage in enumerate(STAGES):
         rank[named == stage] = level

@@ -29,7 +29,8 @@ from leadscore.models.novelty import Familiar
 from leadscore.models.uncertainty import Interval
 from leadscore.policy.ledger import in_force
 from leadscore.policy.policy import Policy
-from leadscore.policy.staging import stage_reasons, stages
+from leadscore.policy.previous import read_earlier, standing_of
+from leadscore.policy.staging import Standing, lines_of, stage_reasons, stages
 
 Moment: TypeAlias = datetime | str | int | None
 _EARLIEST = 10**14  # microseconds: March 1973; what is smaller, or 100 times as large, counts another unit
@@ -99,6 +100,7 @@ class LeadModel:
         as_of: Moment = None,
         *,
         history: Any = None,
+        previous: Any = None,
         also: Collection[str] = (),
         withhold: bool = False,
     ) -> pd.DataFrame:
@@ -116,6 +118,10 @@ class LeadModel:
             models that read time. Events at or after it do not count.
         history : the same as `leads`, optional
             How attributes changed, so that each is the one before `as_of`; without it, each is as in `leads`.
+        previous : the same as `leads`, optional
+            Where leads stood before: ``lead_id``, ``stage`` and ``recycled_at`` (when a lead was given back),
+            as an earlier `score` or a queue wrote it, or a list of such tables. The policy's hysteresis and
+            cool-down look at it; a lead that is not in it is new.
         also : collection of str
             Further columns: ``interval`` (low and high, the 90 % interval of the probability), ``unlike``
             (whether the lead is unlike those of training, such as older than any of them), ``rank`` (1 is
@@ -144,7 +150,8 @@ class LeadModel:
         further = self._further(also)
         rows, found = self.rows(leads, events, as_of, history)
         split = self.split(rows)
-        frame = pd.DataFrame(self._scored(rows, split))
+        standing, told = self.standing(rows, previous, as_of)
+        frame = pd.DataFrame(self._scored(rows, split, standing))
         for give in further:
             frame = frame.assign(**give(self, rows, split))
         if withhold:
@@ -152,7 +159,7 @@ class LeadModel:
             if not self.bundle.calibrated:
                 frame["rank"] = _rank(self, rows, split)["rank"]
                 frame[["probability", "score", *(frame.columns.intersection(["low", "high"]))]] = np.nan
-        frame.attrs["findings"] = found
+        frame.attrs["findings"] = [*found, *told]
         return frame
 
     def score_one(
@@ -162,6 +169,7 @@ class LeadModel:
         as_of: Moment = None,
         *,
         history: Any = None,
+        previous: Any = None,
         also: Collection[str] = (),
     ) -> LeadScore:
         """Score one lead from plain values: the same numbers as `score`, to the last bit.
@@ -173,6 +181,7 @@ class LeadModel:
         events : sequence of mapping, or a table, optional
         as_of : datetime, str or int, optional
         history : sequence of mapping, optional
+        previous : sequence of mapping, or a table, optional
         also : collection of str
             As for `score`; of one lead there is no rank.
 
@@ -195,11 +204,12 @@ class LeadModel:
         if not len(rows):
             raise DataError(explain("a lead that can be scored", "; ".join(found) or "none", "mend it"))
         split = self.split(rows)
-        values = {name: values.tolist()[0] for name, values in self._scored(rows, split).items()}
+        standing, told = self.standing(rows, previous, as_of)
+        values = {name: values.tolist()[0] for name, values in self._scored(rows, split, standing).items()}
         more = {
             name: column.tolist()[0] for give in further for name, column in give(self, rows, split).items()
         }
-        return LeadScore(**values, findings=tuple(found), also=more)
+        return LeadScore(**values, findings=(*found, *told), also=more)
 
     def explain(
         self,
@@ -209,12 +219,13 @@ class LeadModel:
         *,
         lead_id: int | str | None = None,
         history: Any = None,
+        previous: Any = None,
     ) -> list[Explanation]:
         """Explain the score of each lead: reasons in points that add up to it exactly.
 
         Parameters
         ----------
-        leads, events, as_of, history
+        leads, events, as_of, history, previous
             As for `score`.
         lead_id : int or str, optional
             Explain this lead only.
@@ -230,15 +241,17 @@ class LeadModel:
             The table breaks the contract, or there is no such lead.
         """
         rows, found = self.rows(leads, events, as_of, history)
+        standing = self.standing(rows, previous, as_of)[0]
         if lead_id is not None:
-            rows = rows.take(place_of(rows, lead_id, found))
-        return self.explained(rows)
+            place = place_of(rows, lead_id, found)
+            rows, standing = rows.take(place), None if standing is None else standing.take(place)
+        return self.explained(rows, standing)
 
-    def explained(self, rows: Snapshot) -> list[Explanation]:
-        """Explain rows that `rows` gave."""
-        bundle, split, ruled = self.bundle, self.split(rows), self.ruled(rows)
-        lines = np.array(list(self.policy.lines.values()))
-        starts = bundle.scale.score(log_odds_of(lines))
+    def explained(self, rows: Snapshot, standing: Standing | None = None) -> list[Explanation]:
+        """Explain rows that `rows` gave, of leads that stand where `standing` says."""
+        bundle, split = self.bundle, self.split(rows)
+        ruled = (self.policy, split.probability, *self.ruled(rows), standing)
+        starts = bundle.scale.score(log_odds_of(lines_of(self.policy, *self.ruled(rows))))
         return explanations(
             rows.lead_id.tolist(),
             split,
@@ -247,24 +260,39 @@ class LeadModel:
             features=bundle.features,
             typical=bundle.typical,
             cuts=bundle.cuts,
-            stages=stages(self.policy, split.probability, *ruled).tolist(),
-            stage_reasons=stage_reasons(self.policy, split.probability, *ruled),
+            stages=stages(*ruled).tolist(),
+            stage_reasons=stage_reasons(*ruled, scale=None if bundle.calibrated else bundle.scale),
             horizon=bundle.horizon,
             as_of=None if rows.as_of is None else rows.as_of.tolist(),
             model=bundle.name,
             policy_revision=self.policy.revision,
-            lines=dict(zip(self.policy.lines, starts.tolist(), strict=True)),
+            lines=[dict(zip(self.policy.lines, own, strict=True)) for own in starts.tolist()],
             calibrated=bundle.calibrated,
-            by_rule=self._by_rule(rows),
             phrases=bundle.phrases,
         )
 
-    def _by_rule(self, rows: Snapshot) -> NDArray[np.bool_]:
-        """Say whose stage a rule of the policy decides, whatever the chance."""
-        found = np.zeros(len(rows), np.bool_)
-        for rule in (*self.policy.suppress, *self.policy.fast_track):
-            found |= rule.holds(*self.ruled(rows))
-        return found
+    def standing(self, rows: Snapshot, previous: Any, as_of: Moment) -> tuple[Standing | None, list[str]]:
+        """Say where the leads of `rows` stood before.
+
+        Parameters
+        ----------
+        rows : Snapshot
+        previous, as_of
+            As for `score`.
+
+        Returns
+        -------
+        Standing or None
+            None where there is no table of before.
+        list of str
+            What of the table does not count.
+        """
+        if previous is None:
+            return None, []
+        contract = self.bundle.contract
+        when = None if as_of is None else moment(as_of, contract.timezone)
+        earlier = read_earlier(previous, contract, rows.lead_id, when)
+        return standing_of(earlier, rows.group, when), list(earlier.findings)
 
     def rows(self, leads: Any, events: Any, as_of: Moment, history: Any) -> tuple[Snapshot, list[str]]:
         """Look at the leads as they were, and say what could not be looked at.
@@ -326,14 +354,16 @@ class LeadModel:
                 raise UsageError(explain(expected, found, "ask for one of them"))
         return [has[name] for name in asked]
 
-    def _scored(self, rows: Snapshot, split: DriverPoints) -> dict[str, NDArray[Any]]:
+    def _scored(
+        self, rows: Snapshot, split: DriverPoints, standing: Standing | None
+    ) -> dict[str, NDArray[Any]]:
         """Give the columns of `score`."""
         sums = family_sums(split.points, self._families)
         return {
             "lead_id": rows.lead_id,
             "probability": split.probability,
             "score": split.score,
-            "stage": stages(self.policy, split.probability, *self.ruled(rows)),
+            "stage": stages(self.policy, split.probability, *self.ruled(rows), standing),
             "fit": sums["fit"],
             "engagement": sums["engagement"],
         }

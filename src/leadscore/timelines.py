@@ -25,8 +25,8 @@ from leadscore.features.prefixes import prefixes
 from leadscore.features.snapshot import NO_EVENTS, Snapshot, earliest
 from leadscore.models.calibration import log_odds_of, probability
 from leadscore.models.matrix import Floats
-from leadscore.policy.policy import STAGES
-from leadscore.policy.staging import Stages, stage_reasons, stages
+from leadscore.policy.policy import STAGES, percent
+from leadscore.policy.staging import Stages, Standing, lines_of, stage_reasons, through
 from leadscore.predict import LeadModel, Moment, moment
 
 
@@ -149,9 +149,11 @@ def changed(
     split, M = model.split(rows), model.matrix(rows)
     chance, policy = split.probability, model.policy
     lead = people.lead_id[place]
-    lines = _lines(model)
-    names = stages(policy, chance, *model.ruled(rows)).tolist()
-    reasons = stage_reasons(policy, chance, *model.ruled(rows))
+    names = through(policy, chance, *model.ruled(rows)).tolist()
+    standing = Standing(np.array([-1, STAGES.index(names[0])]), np.full(2, np.nan))
+    scale = None if model.bundle.calibrated else model.bundle.scale
+    before_lines, after_lines = (_lines(model, rows.take(np.array([row])))[1] for row in (0, 1))
+    reasons = stage_reasons(policy, chance, *model.ruled(rows), standing, scale=scale)
     return settled(
         _entries(model, split, M),
         lead_id=lead if isinstance(lead, str) else int(lead),
@@ -159,7 +161,7 @@ def changed(
         score=(float(split.score[0]), float(split.score[1])),
         stage=(names[0], names[1]),
         stage_reason=(reasons[0], reasons[1]),
-        lines=(lines, lines),
+        lines=(before_lines, after_lines),
     )
 
 
@@ -260,17 +262,18 @@ def follow(model: LeadModel, people: People, place: int, since: Moment, *, drive
     chance = probability(log_odds)
     policy = model.policy
     concepts, parts = _parts(model, rows) if drivers else ((), None)
+    chances, lines = _lines(model, rows.take(np.array([len(rows) - 1])))
     return Timeline(
         lead_id=lead_id if isinstance(lead_id, str) else int(lead_id),
         moments=moments,
         score=bundle.scale.score(log_odds),
         raw=bundle.scale.raw(log_odds),
         probability=chance,
-        rank=_ranks(stages(policy, chance, *model.ruled(rows))),
+        rank=_ranks(through(policy, chance, *model.ruled(rows))),
         stages=STAGES,
         happenings=happenings,
-        lines=_lines(model),
-        chances=dict(policy.lines),
+        lines=lines,
+        chances=chances,
         concepts=concepts,
         parts=parts,
         notes=tuple(_notes(model, people, place, len(happenings), together)),
@@ -463,11 +466,11 @@ def _entries(model: LeadModel, split: DriverPoints, M: Floats) -> Iterator[Entry
     yield Entry("scale", "End of the scale", LIMIT, after - before, 0, before, after, "The ends of the scale")
 
 
-def _lines(model: LeadModel) -> dict[str, float]:
-    """Give the score from which each stage begins."""
-    lines = model.policy.lines
-    starts = model.bundle.scale.score(log_odds_of(np.array(list(lines.values()))))
-    return dict(zip(lines, starts.tolist(), strict=True))
+def _lines(model: LeadModel, row: Snapshot) -> tuple[dict[str, float], ...]:
+    """Give the chances and the scores from which each stage begins for a lead as it is in this row."""
+    (chances,) = lines_of(model.policy, *model.ruled(row))
+    starts = model.bundle.scale.score(log_odds_of(chances))
+    return tuple(dict(zip(STAGES[1:], values.tolist(), strict=True)) for values in (chances, starts))
 
 
 def _ranks(names: Stages) -> Ints:
@@ -497,3 +500,6 @@ def _notes(model: LeadModel, people: People, place: int, happened: int, together
         yield "The model reads no events: only the profile and time move its score."
     if people.tables.history is None and any(feature.reads for feature in features):
         yield "The profile is taken as it is now throughout: no history of it was given."
+    if model.policy.stay < 1:
+        share = percent(model.policy.stay)
+        yield f"Stages are those of a lead scored at every step: it stays in one down to {share} of its line."

@@ -4,6 +4,7 @@ What could happen is added to the lead's own tables and goes through the feature
 that counts, windows, recency and decays move together as they would.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,11 +42,12 @@ from leadscore.explain.moves import (
 )
 from leadscore.explain.wording import clean, label
 from leadscore.features.declare import AttributeFeature, Feature
+from leadscore.features.plan import DAY
 from leadscore.features.snapshot import Bools, snapshot
 from leadscore.models.calibration import probability
 from leadscore.policy.policy import STAGES
 from leadscore.policy.rules import Rule
-from leadscore.policy.staging import stages
+from leadscore.policy.staging import Standing, stages
 from leadscore.predict import LeadModel, LeadScore, Moment, moment
 
 _COUNTS: Final = (1, 2, 3, 4, 5)
@@ -64,6 +66,7 @@ def changes(
     as_of: Moment = None,
     *,
     history: Any = None,
+    previous: Any = None,
     most: int = 5,
 ) -> tuple[Change, ...]:
     """Find the nearest changes that move a lead over a line of the policy.
@@ -77,8 +80,9 @@ def changes(
     Parameters
     ----------
     model : LeadModel
-    lead, events, as_of, history
-        As for `LeadModel.score_one`; what is later than `as_of` does not count.
+    lead, events, as_of, history, previous
+        As for `LeadModel.score_one`; what is later than `as_of` does not count. From now on the lead stands
+        in the stage that it is in, so that hysteresis holds it there.
     most : int
         At most so many, the nearest first; of an MQL what raises it before what lowers it.
 
@@ -92,7 +96,7 @@ def changes(
     DataError, UsageError
         As `LeadModel.score_one`.
     """
-    case = _read(model, lead, events, as_of, history)
+    case = _read(model, lead, events, as_of, history, previous)
     if case.rule is not None and case.rule in model.policy.suppress:
         return (_held(case, case.rule),)
     found = _tried(case, [*_waits(case), *_happenings(case), *_answers(case)])
@@ -113,6 +117,7 @@ def questions(
     as_of: Moment = None,
     *,
     history: Any = None,
+    previous: Any = None,
     most: int = 3,
 ) -> tuple[Question, ...]:
     """Rank the fields that are missing by what asking for them would tell, the most telling first.
@@ -125,8 +130,8 @@ def questions(
     Parameters
     ----------
     model : LeadModel
-    lead, events, as_of, history
-        As for `LeadModel.score_one`.
+    lead, events, as_of, history, previous
+        As for `changes`.
     most : int
 
     Returns
@@ -140,7 +145,7 @@ def questions(
     DataError, UsageError
         As `LeadModel.score_one`.
     """
-    case = _read(model, lead, events, as_of, history)
+    case = _read(model, lead, events, as_of, history, previous)
     if model.bundle.familiar is None:
         return ()
     found = _tried(case, _answers(case))
@@ -168,6 +173,7 @@ class _Case:
     as_of: int | None
     now: LeadScore
     rule: Rule | None
+    recycled: float  # days since it was given back; nan where it never was
     fields: Mapping[str, Sequence[AttributeFeature]]  # that leads can be asked
     missing: tuple[str, ...]  # of these
 
@@ -184,9 +190,11 @@ class _Case:
         return {name: label(reading[0], self.model.bundle.phrases) for name, reading in self.fields.items()}
 
 
-def _read(model: LeadModel, lead: Mapping[str, Any], events: Any, as_of: Moment, history: Any) -> _Case:
+def _read(
+    model: LeadModel, lead: Mapping[str, Any], events: Any, as_of: Moment, history: Any, previous: Any
+) -> _Case:
     """Read the lead as `score_one` does, which also says what is wrong with it."""
-    now = model.score_one(lead, events, as_of, history=history)
+    now = model.score_one(lead, events, as_of, history=history, previous=previous)
     contract, features = model.bundle.contract, model.bundle.features
     when = moment(as_of, contract.timezone) if model.needs_time else None
     tables = None if history is not None else _quickly(model, lead, events)
@@ -196,12 +204,15 @@ def _read(model: LeadModel, lead: Mapping[str, Any], events: Any, as_of: Moment,
     moments = None if when is None else np.array([when])
     profile = tables.leads if moments is None else leads_as_of(tables, moments)
     fields = fields_to_ask(_read_by(model))
+    rows = snapshot(tables, features, moments)
+    standing = model.standing(rows, previous, as_of)[0]
     return _Case(
         model=model,
         tables=tables,
         as_of=when,
         now=now,
-        rule=_rule_of(model, snapshot(tables, features, moments).matrix),
+        rule=_rule_of(model, rows.matrix),
+        recycled=math.nan if standing is None else float(standing.recycled[0]),
         fields=fields,
         missing=tuple(name for name in fields if not profile[name][0].is_valid),
     )
@@ -293,7 +304,11 @@ def _tried(case: _Case, moves: Sequence[Move]) -> _Tried:
     bundle, matrix = case.model.bundle, _rows(case, moves)
     log_odds = bundle.calibration.log_odds(bundle.scorer.margin(_columns(case, matrix)))
     chance = probability(log_odds)
-    rank = [STAGES.index(stage) for stage in stages(case.model.policy, chance, matrix, bundle.columns)]
+    when = case.as_of
+    passed = np.array([0.0 if when is None else (move.ends(when) - when) / DAY for move in moves])
+    standing = Standing(np.full(len(moves), case.rank), case.recycled + passed)
+    named = stages(case.model.policy, chance, matrix, bundle.columns, standing)
+    rank = [STAGES.index(stage) for stage in named]
     return _Tried(moves, matrix, chance, bundle.scale.score(log_odds), np.array(rank, np.int64))
 
 
@@ -411,6 +426,11 @@ def _detail(case: _Case, move: Move) -> dict[str, Any]:
     """Give what to add to the lead so that `score_one` says the same."""
     columns, lead_id, when = case.contract.event_columns, case.now.lead_id, case.as_of
     detail: dict[str, Any] = {"events": [], "fields": dict(move.answers), "as_of": None}
+    if case.model.policy.stay < 1 or not math.isnan(case.recycled):
+        stands = {"lead_id": lead_id, "stage": case.now.stage}
+        if when is not None and not math.isnan(case.recycled):
+            stands["recycled_at"] = iso(when - round(case.recycled * DAY))
+        detail["previous"] = [stands]
     if when is None:
         return detail
     for hour, kind in enumerate(move.happenings):

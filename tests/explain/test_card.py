@@ -77,7 +77,7 @@ def explained(M, scorer=LINEAR, features=FEATURES, calibration=None, **changes):
         "as_of": [1_777_852_800_000_000] * len(M),
         "model": "demo",
         "policy_revision": 3,
-        "lines": {"nurture": 33.6, "mql": 50.0, "sales_ready": 62.7},
+        "lines": [{"nurture": 33.6, "mql": 50.0, "sales_ready": 62.7}] * len(M),
     }
     return explanations(np.arange(len(M)) + 100, split, scorer, M, **{**given, **changes})
 
@@ -369,7 +369,7 @@ def hostile_card(text):
         horizon=None,
         model=text,
         policy_revision=1,
-        lines={text: 50.0},
+        lines=[{text: 50.0}],
     )[0]
 
 

@@ -1,20 +1,19 @@
 """One lead explained: an exact sum in words, as text for a terminal, JSON, or a card in HTML."""
 
 import bisect
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from leadscore.errors import ModelError, explain
 from leadscore.explain.concepts import concepts_of, heading, speakers, spoken
 from leadscore.explain.drivers import DriverPoints, family_sums, grouped, shown_integers, whole
 from leadscore.explain.phrases import USUAL, Phrases
-from leadscore.explain.wording import Value, clean, days, number, value_of
+from leadscore.explain.wording import Value, clean, days, value_of
 from leadscore.features.declare import Feature
 from leadscore.models.matrix import Floats
 from leadscore.models.scorer import Scorer
@@ -330,9 +329,8 @@ def explanations(
     as_of: Sequence[int | None] | None = None,
     model: str,
     policy_revision: int,
-    lines: Mapping[str, float] | None = None,
+    lines: Sequence[Mapping[str, float]] | None = None,
     calibrated: bool = True,
-    by_rule: Sequence[bool] | NDArray[np.bool_] | None = None,
     phrases: Phrases = USUAL,
 ) -> list[Explanation]:
     """Explain leads: columns of one concept become one reason, in words.
@@ -360,12 +358,10 @@ def explanations(
     model : str
         The model's name.
     policy_revision : int
-    lines : mapping of str to float, optional
-        The score from which each stage begins.
+    lines : sequence of mapping of str to float, of length n, optional
+        The score from which each stage begins for the lead.
     calibrated : bool
-        False: no chance is told, and stages are told by the score.
-    by_rule : sequence of bool of length n, optional
-        Whose stage a rule of the policy decided.
+        False: no chance is told; nor may `stage_reasons` tell one.
     phrases : Phrases, optional
         The project's own.
 
@@ -406,11 +402,6 @@ def explanations(
             made.append(Driver("scale", "End of the scale", LIMIT, clip, shown, f"The scale {end}", ()))
         return tuple(made)
 
-    def reason(i: int) -> str:
-        if calibrated or not lines or (by_rule is not None and by_rule[i]):
-            return clean(stage_reasons[i], 500)
-        return _by_score(str(stages[i]), float(split.score[i]), lines)
-
     return [
         Explanation(
             lead_id=int(lead) if isinstance(lead, int | np.integer) else str(lead),
@@ -419,7 +410,7 @@ def explanations(
             base=split.base,
             drivers=drivers(i),
             stage=str(stages[i]),
-            stage_reason=reason(i),
+            stage_reason=clean(stage_reasons[i], 500),
             fit=float(families["fit"][i]),
             engagement=float(families["engagement"][i]),
             operations=float(families["operations"][i]),
@@ -429,7 +420,7 @@ def explanations(
             as_of=None if as_of is None else _moment(as_of[i]),
             model=model,
             policy_revision=policy_revision,
-            lines=dict(lines or {}),
+            lines={} if lines is None else dict(lines[i]),
             calibrated=calibrated,
         )
         for i, lead in enumerate(lead_ids)
@@ -453,23 +444,6 @@ def stage_name(stage: str) -> str:
     'Sales ready'
     """
     return STAGE_NAMES.get(stage) or clean(stage)
-
-
-def _by_score(stage: str, score: float, lines: Mapping[str, float]) -> str:
-    """Say why a lead is in its stage without speaking of a chance.
-
-    Examples
-    --------
-    >>> _by_score("nurture", 49.8, {"nurture": 33.6, "mql": 50.0, "sales_ready": 62.7})
-    'Nurture: the score of 49.8 is below the MQL line of 50.'
-    """
-    below = stage in ("unqualified", "nurture")
-    goal = ("nurture" if stage == "unqualified" else "mql") if below else stage
-    line, own = number(whole(lines[goal])), number(whole(score))
-    if line == own and below:
-        line, own = f"{lines[goal]:.3g}", f"{math.floor(10 * score) / 10:g}"
-    how = f"is below the {stage_name(goal)} line of" if below else "is at or above the line of"
-    return f"{stage_name(stage)}: the score of {own} {how} {line}."
 
 
 def odds(probability: float) -> str:

@@ -62,6 +62,10 @@ class Standing:
         object.__setattr__(self, "stage", stage)
         object.__setattr__(self, "recycled", recycled)
 
+    def take(self, rows: Ints) -> "Standing":
+        """Give some of the rows, in the order asked for."""
+        return Standing(self.stage[rows], self.recycled[rows])
+
 
 def stages(
     policy: Policy,
