@@ -9,7 +9,7 @@ leaves old lines, and their digests, as they are.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leadscore.errors import LeadScoreError, ModelError, UsageError, explain, shown
@@ -50,7 +50,7 @@ class Entry:
     restores: int | None
     previous: str
     sha256: str
-    effect: Mapping[str, Any] | None = None
+    effect: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the entry as plain values for JSON."""

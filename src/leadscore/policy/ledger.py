@@ -302,7 +302,9 @@ def _read(directory: str | Path, born: Policy, sha256: str | None = None) -> Log
     """Read the log and verify all of it; there is none until something is published."""
     folder, manifest = _folder(directory), _manifest(directory)
     _sweep(folder)
-    had_log = _named_model(folder) == manifest  # asked first: the log may be the first one, just renamed
+    had_log = (
+        _named_model(folder) == manifest.encode()
+    )  # asked first: the first log may be put there just now
     try:
         log = verified(_content(folder / LOG), born, manifest)
     except FileNotFoundError:
@@ -361,9 +363,9 @@ def _name_model(lock: FileIO, manifest: str) -> None:
             lock.write(manifest.encode())
 
 
-def _named_model(folder: Path) -> str | None:
+def _named_model(folder: Path) -> bytes | None:
     try:
-        return (folder / _LOCK).read_text(encoding="ascii", errors="replace")
+        return (folder / _LOCK).read_bytes()
     except OSError:
         return None
 
