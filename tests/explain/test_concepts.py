@@ -242,7 +242,7 @@ def test_every_view_takes_the_same_columns_together(both):
     reasons = overall(scorer, SLOPE, SCALE, frame, y, features=found).reasons
     assert {reason.label for reason in reasons} == {"Source and campaign", "Country"}
     (one,) = (reason for reason in reasons if len(reason.values) > 1)
-    assert {values.measure for values in one.values} == {"Source", "Campaign"}
+    assert {values.measure for values in one.values} == {"source", "campaign"}
     shap = shap_explanation(scorer, SLOPE, SCALE, frame, features=found)
     assert shap.feature_names == ["Source and campaign", "Country"]
     split = driver_points(scorer, SLOPE, SCALE, M)

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leadscore.explain.concepts import uncapital
 from leadscore.explain.phrases import USUAL, Phrases
 from leadscore.explain.wording import SPOKEN, clean, days, label, noun_of
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
@@ -213,7 +214,7 @@ def _measure(feature: Feature | None, phrases: Phrases) -> str:
     if feature is None:
         return ""
     read = _ATTRIBUTES.get(feature.aggregate, "")
-    return f"{label(feature, phrases)}, {read}".removesuffix(", ") if feature.together else read
+    return f"{uncapital(label(feature, phrases))}, {read}".removesuffix(", ") if feature.together else read
 
 
 def _absent(feature: Feature | None) -> str:
