@@ -24,7 +24,7 @@ from leadscore.cli.options import (
     Withhold,
 )
 from leadscore.cli.points import points
-from leadscore.cli.queue import queue
+from leadscore.cli.queue import queue, recycle
 from leadscore.cli.threshold import threshold
 from leadscore.cli.timeline import timeline
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
@@ -46,6 +46,7 @@ app.add_typer(points, name="points")
 app.add_typer(threshold, name="threshold")
 app.command()(timeline)
 app.command()(queue)
+app.command()(recycle)
 
 # Which word is wrong, as typer tells it: it keeps the class in another place from version to version.
 _WrongWords = cast("type[Exception]", typer.BadParameter.__mro__[2])

@@ -1,24 +1,22 @@
 """What sales has done with each lead before a moment, as outcomes, earlier queues and touches tell it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from leadscore.data.columns import found_in, ids, times
-from leadscore.data.contract import CLOSING, STAGES, Contract, Events, Ints, Outcomes, Tables
+from leadscore.data.contract import CLOSING, STAGES, Contract, Ints, Outcomes, Tables
 from leadscore.data.readers import read_given
 from leadscore.data.tables import read_tables
-from leadscore.errors import DataError, UsageError, explain, nearest, shown
+from leadscore.errors import UsageError, explain, nearest, shown
+from leadscore.explain.timeline import instant
 from leadscore.features.snapshot import Snapshot
 from leadscore.models.matrix import Bools
-from leadscore.policy.policy import STAGES as BEFORE_SALES
-from leadscore.policy.staging import Standing
+from leadscore.policy.previous import NEVER, Earlier
+from leadscore.timelines import People
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +24,10 @@ if TYPE_CHECKING:
 Words: TypeAlias = NDArray[np.object_]
 Touches: TypeAlias = tuple[Ints, Ints]  # of which lead, and when
 
-NEVER: Final = np.iinfo(np.int64).min
 DAY: Final = 86_400_000_000  # microseconds
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNTOUCHED: Final[Touches] = (np.empty(0, np.int64), np.empty(0, np.int64))
 _LATER: Final = np.iinfo(np.int64).max
-_GUARDED: Final = r"^'([=+\-@\t\r])"  # as `files.write_table` writes such an id into CSV
 
 
 # -------------------------------------------------------------------------------- what stands beside scoring
@@ -80,105 +76,6 @@ def _require_columns(contract: Contract, leads: Any, names: Mapping[str, str]) -
             raise UsageError(explain(expected, found, "name one of its columns"))
 
 
-@dataclass(frozen=True, eq=False)
-class Earlier:
-    """What tables of before say: earlier queues, and leads that were given back; one entry a lead.
-
-    Parameters
-    ----------
-    stage : int array
-        The place in the policy's stages, -1 where none is given.
-    handed, recycled : int array
-        UTC microseconds, `NEVER` where it did not happen before the moment.
-    """
-
-    stage: Ints
-    handed: Ints
-    recycled: Ints
-
-
-def read_earlier(previous: Any, contract: Contract, lead_id: NDArray[Any], when: int) -> Earlier:
-    """Read tables with a column lead_id, and stage, handed_over_at or recycled_at: queues, and `recycle`'s.
-
-    Parameters
-    ----------
-    previous
-        A table as `read_tables` takes them, several in a list, or None. Of several rows of a lead the last
-        one's stage counts, and the latest of the moments.
-    contract : Contract
-        The model's: its time zone and delimiter.
-    lead_id : array of shape (n,)
-    when : int
-        UTC microseconds; moments at or after it do not count.
-
-    Raises
-    ------
-    DataError
-        A table has no lead_id or none of the other columns, or a stage or moment does not read.
-    """
-    n = len(lead_id)
-    known = pa.array(lead_id)
-    found = Earlier(np.full(n, -1), np.full(n, NEVER), np.full(n, NEVER))
-    for table in _several(previous):
-        given = read_given(table, "previous", contract.delimiter)
-        if "lead_id" not in given.columns and len(given.rows):
-            names = ", ".join(shown(column, 30) for column in given.header[:8])
-            do = "give what queue or recycle wrote"
-            raise DataError(explain("a column 'lead_id' in the previous table", names or "no column", do))
-        if not len(given.rows):
-            continue
-        key = ids(given.column("lead_id", "lead_id"), typed=given.typed)
-        if not given.typed and pa.types.is_string(key.type):
-            key = pc.replace_substring_regex(key, _GUARDED, r"\1")
-        lead = found_in(key, known)
-        ours = lead >= 0
-        if "stage" in given.columns:
-            stage = _stages(given.column("stage", "stage"))
-            found.stage[lead[ours]] = stage[ours]
-        for name, latest in (("handed_over_at", found.handed), ("recycled_at", found.recycled)):
-            if name in given.columns:
-                at, present = _moments(given.column(name, name), name, contract.timezone)
-                seen = ours & present & (at < when)
-                np.maximum.at(latest, lead[seen], at[seen])
-    return found
-
-
-def standing_of(earlier: Earlier, when: int, place: Ints) -> Standing:
-    """Say where some leads stood before, for hysteresis and cool-down."""
-    never = earlier.recycled == NEVER
-    since = np.where(never, np.nan, (when - np.where(never, when, earlier.recycled)) / DAY)
-    return Standing(earlier.stage[place], since[place])
-
-
-def _several(previous: Any) -> Iterator[Any]:
-    if isinstance(previous, list | tuple) and not all(isinstance(row, Mapping) for row in previous):
-        yield from previous
-    elif previous is not None:
-        yield previous
-
-
-def _stages(column: pa.Array) -> Ints:
-    words = column.cast(pa.string())
-    place = pc.index_in(words, value_set=pa.array(BEFORE_SALES))
-    known = pc.fill_null(place.cast(pa.int64()), -1).to_numpy()
-    strange = (known < 0) & words.is_valid().to_numpy(zero_copy_only=False)
-    if strange.any():
-        found = f"others in {strange.sum():,} rows (row {int(np.argmax(strange))}, for one)"
-        expected = f"stages of the policy ({', '.join(BEFORE_SALES)}) in the previous table"
-        raise DataError(explain(expected, found, "give what queue or recycle wrote"))
-    return np.array(known)
-
-
-def _moments(column: pa.Array, name: str, timezone: str | None) -> tuple[Ints, Bools]:
-    found = times(column, timezone)
-    bad = found.unreadable | found.naive
-    if bad.any():
-        said = f"others in {bad.sum():,} rows (row {int(np.argmax(bad))}, for one)"
-        expected = f"times with a zone in column {name!r} of the previous table"
-        raise DataError(explain(expected, said, "write them as 2025-03-01T12:00:00Z"))
-    return found.us, found.present
-
-
 def places_of(aside: Tables, rows: Snapshot) -> Ints:
     """Give the place of each row's lead among those that `read_aside` read."""
     order = np.argsort(aside.position)
@@ -196,6 +93,11 @@ def stamps(moments: Sequence[int | None]) -> "pd.Series[Any]":
 def microseconds(at: datetime) -> int:
     """Give a moment in UTC as UTC microseconds."""
     return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def day(at: int) -> str:
+    """Name the day of a moment, in UTC."""
+    return f"{instant(at):%Y-%m-%d}"
 
 
 # ------------------------------------------------------------------------------------------ what was done
@@ -300,28 +202,65 @@ def past(outcomes: Outcomes | None, earlier: Earlier, *, when: int, touches: Tou
     )
 
 
-def touches_of(events: Events | None, types: Sequence[str], contract: Contract, when: int) -> Touches:
-    """Find the events by which sales touches leads, before a moment.
+def of_persons(done: Past, group: Ints) -> Past:
+    """Let what was done with one lead be done with the person: leads of one group are one.
+
+    A disqualification is of the lead alone, which may be the duplicate of one that is open.
 
     Parameters
     ----------
-    events : Events or None
+    done : Past
+    group : int array of shape (n,)
+    """
+    _, person = np.unique(group, return_inverse=True)
+
+    def latest(at: Ints) -> Ints:
+        return _last(person, at, len(group))[person]
+
+    handed, accepted = latest(done.handed), latest(done.accepted)
+    ends = np.where(np.isin(done.ending, ("won", "lost")), done.closed, NEVER)
+    order = np.argsort(ends, kind="stable")
+    last = np.zeros(len(group), np.int64)
+    last[person[order]] = order  # the latest end of each person
+    theirs = last[person]
+    own = done.closed > ends[theirs]
+    closed = np.where(own, done.closed, ends[theirs])
+    ended = (closed > NEVER) & (closed >= np.maximum(handed, accepted))
+    return Past(
+        handed=handed,
+        worked=latest(done.worked),
+        accepted=accepted,
+        closed=np.where(ended, closed, NEVER),
+        ending=np.where(ended, np.where(own, done.ending, done.ending[theirs]), ""),
+        reason=np.where(ended, np.where(own, done.reason, done.reason[theirs]), ""),
+        touched=latest(done.touched),
+        recycled=latest(done.recycled),
+    )
+
+
+def touches_of(people: People, types: Sequence[str], contract: Contract) -> Touches:
+    """Find when sales touched which lead, before the moment of the people.
+
+    Parameters
+    ----------
+    people : People
+        As `timelines.read_people` gives them.
     types : sequence of str
-        Their types: "sales_call".
+        The types of events by which sales touches leads: "sales_call".
     contract : Contract
         The model's.
-    when : int
-        UTC microseconds.
 
     Returns
     -------
     lead, at : int arrays
+        A person's touches are touches of each of its leads.
 
     Raises
     ------
     UsageError
         The model knows no such type.
     """
+    events = people.tables.events
     known = contract.event_types or (() if events is None else events.types)
     for name in types:
         if name not in known:
@@ -330,11 +269,15 @@ def touches_of(events: Events | None, types: Sequence[str], contract: Contract, 
             raise UsageError(explain(expected, found, "name one of them"))
     if events is None or not types:
         return _UNTOUCHED
-    wanted = np.isin(events.type, [place for place, name in enumerate(events.types) if name in types])
-    seen = wanted & (events.at < when)
+    seen = np.isin(events.type, [place for place, name in enumerate(events.types) if name in types])
+    seen &= events.at < people.as_of
     if events.known_at is not None:
-        seen &= events.known_at <= when
-    return events.lead[seen], events.at[seen]
+        seen &= events.known_at <= people.as_of
+    order = np.flatnonzero(seen)[np.argsort(events.lead[seen], kind="stable")]
+    first, end = (events.lead[order].searchsorted(people.row, side) for side in ("left", "right"))
+    lead = np.repeat(np.arange(len(people.row)), end - first)
+    among = np.arange(len(lead)) - np.repeat(np.cumsum(end - first) - (end - first), end - first)
+    return lead, events.at[order][np.repeat(first, end - first) + among]
 
 
 def _last(lead: Ints, at: Ints, n: int) -> Ints:

@@ -13,22 +13,12 @@ from leadscore.data.columns import found_in
 from leadscore.data.contract import Array, Ints, Tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain.wording import clean
-from leadscore.features.snapshot import Snapshot
-from leadscore.models.calibration import probability
 from leadscore.models.hazard import HazardForest
-from leadscore.models.matrix import Bools, Floats
-from leadscore.operate.past import (
-    NEVER,
-    Past,
-    past,
-    places_of,
-    read_aside,
-    read_earlier,
-    stamps,
-    standing_of,
-)
-from leadscore.operate.watch import FOR_SALES, LONGEST, Back, came_back, entered
-from leadscore.policy.staging import Stages, Standing, deciding, stages
+from leadscore.models.matrix import Floats
+from leadscore.operate.past import Past, of_persons, past, places_of, read_aside, stamps
+from leadscore.operate.scored import Scored, scored
+from leadscore.operate.watch import LONGEST, Entry, came_back, entered
+from leadscore.policy.previous import NEVER, read_earlier
 from leadscore.predict import LeadModel, Moment, moment
 
 if TYPE_CHECKING:
@@ -142,15 +132,16 @@ def queue(
     progress("Scoring the leads")
     rows, found = model.rows(leads, events, as_of, history)
     place = places_of(aside, rows)
-    earlier = read_earlier(previous, contract, aside.lead_id, when)
+    earlier = read_earlier(previous, contract, aside.lead_id, None if as_of is None else when)
     worth, told = _worth(aside, value, place)
-    case = _case(model, rows, standing_of(earlier, when, place), worth)
-    done = past(aside.outcomes, earlier, when=when).take(place)
+    case = scored(model, rows, model.standing(rows, previous, as_of)[0])
+    by = _Rank(worth, _urgency(case))
+    done = of_persons(past(aside.outcomes, earlier, when=when).take(place), rows.group)
     people = timelines.read_people(model, leads, events, as_of, history) if model.needs_time else None
     back = _returning(case, done, people)
     out = _left_out(case, done, back)
-    chosen = _chosen(case, out, capacity)
-    frame = _frame(case, chosen, list(_triggers(case, chosen, back, people, progress)))
+    chosen = _chosen(case, by, out, capacity)
+    frame = _frame(case, by, chosen, list(_triggers(case, chosen, back, people, progress)))
     for name in fields:
         frame[name] = _texts(aside, name, place[chosen])
     frame[HANDED] = stamps([None if as_of is None else when] * len(chosen))
@@ -162,6 +153,7 @@ def queue(
         findings=(
             *found,
             *(str(one) for one in aside.findings if str(one) not in found),
+            *earlier.findings,
             *told,
             *_urgent_left_out(case, out),
         ),
@@ -181,43 +173,21 @@ def _require(capacity: int | None, fields: Sequence[str], value: str | None) -> 
 
 # ------------------------------------------------------------------------------------------ what is ranked
 @dataclass(frozen=True, eq=False)
-class _Case:
-    """Leads at the moment, one row each."""
+class _Rank:
+    """What leads are ranked by, beside their chances."""
 
-    model: LeadModel
-    rows: Snapshot
-    chance: Floats
-    score: Floats
-    stage: Stages
-    at_once: Stages  # the stage without what was before
-    rule: Ints  # the number of the rule that decides, -1 where none does
     worth: Floats
     urgency: Floats
 
-    @property
-    def fast(self) -> Bools:
-        return self.rule >= len(self.model.policy.suppress)
-
-    @property
-    def for_sales(self) -> Bools:
-        return np.isin(self.stage, FOR_SALES)
+    def value(self, case: Scored) -> Floats:
+        return case.chance * self.worth * self.urgency
 
 
-def _case(model: LeadModel, rows: Snapshot, standing: Standing, worth: Floats) -> _Case:
-    bundle, M, ruled = model.bundle, model.matrix(rows), model.ruled(rows)
-    log_odds = bundle.calibration.log_odds(bundle.scorer.margin(M))
-    chance, scorer = probability(log_odds), bundle.scorer
-    return _Case(
-        model=model,
-        rows=rows,
-        chance=chance,
-        score=bundle.scale.score(log_odds),
-        stage=stages(model.policy, chance, *ruled, standing),
-        at_once=stages(model.policy, chance, *ruled),
-        rule=deciding(model.policy, *ruled),
-        worth=worth,
-        urgency=scorer.urgency(M) if isinstance(scorer, HazardForest) else np.ones(len(rows)),
-    )
+def _urgency(case: Scored) -> Floats:
+    scorer = case.model.bundle.scorer
+    if isinstance(scorer, HazardForest):
+        return scorer.urgency(case.model.matrix(case.rows))
+    return np.ones(len(case.rows))
 
 
 def _worth(aside: Tables, value: str | None, place: Ints) -> tuple[Floats, list[str]]:
@@ -237,11 +207,11 @@ def _worth(aside: Tables, value: str | None, place: Ints) -> tuple[Floats, list[
     return np.where(known, worth, middle), [f"{said}: the middle value, {middle:,.10g}, stands in"]
 
 
-def _returning(case: _Case, done: Past, people: timelines.People | None) -> dict[int, Back]:
+def _returning(case: Scored, done: Past, people: timelines.People | None) -> dict[int, Entry]:
     """Find which of the leads that were given back, and would be for sales, are back, and by what."""
     if people is None:
         return {}
-    wanted = np.flatnonzero(done.back & case.for_sales & ~case.fast)
+    wanted = np.flatnonzero(done.back & case.for_sales)
     found = {
         row: came_back(case.model, people, at, int(done.recycled[row]))
         for row, at in zip(wanted.tolist(), _among(people, case.rows.lead_id[wanted]), strict=True)
@@ -249,30 +219,27 @@ def _returning(case: _Case, done: Past, people: timelines.People | None) -> dict
     return {row: back for row, back in found.items() if back is not None}
 
 
-def _left_out(case: _Case, done: Past, back: Mapping[int, Back]) -> Ints:
+def _left_out(case: Scored, done: Past, back: Mapping[int, Entry]) -> Ints:
     """Say why each lead is left out, as its place in `OUT`; `_IN`: it is not."""
-    group = case.rows.group
     held = (done.busy > NEVER) & ~done.back
-    # What is disqualified may be the duplicate of a lead that is open; all else is true of the person.
-    person = np.isin(group, group[held & (done.ending != "disqualified")])
-    returned = np.isin(np.arange(len(group)), list(back)) | case.fast | (case.rows.as_of is None)
+    returned = np.isin(np.arange(len(done)), list(back)) | case.fast | (case.rows.as_of is None)
     conditions = {
-        SUPPRESSED: (case.rule >= 0) & ~case.fast,
+        SUPPRESSED: case.suppressed,
         CLOSED: held & (done.ending != ""),
-        HANDED_OVER: held | person,
-        COOLING: done.back & ~case.for_sales & np.isin(case.at_once, FOR_SALES),
+        HANDED_OVER: held,
+        COOLING: done.back & case.cooling,
         BELOW: ~case.for_sales,
         WAITING: done.back & ~returned,
     }
-    out = np.full(len(group), _IN)
+    out = np.full(len(done), _IN)
     for why, holds in conditions.items():
         out[(out == _IN) & holds] = OUT.index(why)
     return out
 
 
-def _chosen(case: _Case, out: Ints, capacity: int | None) -> Ints:
+def _chosen(case: Scored, by: _Rank, out: Ints, capacity: int | None) -> Ints:
     """Order the leads that are left, and say in `out` which of them a person or the capacity leaves out."""
-    value = case.chance * case.worth * case.urgency
+    value = by.value(case)
     _, by_id = np.unique(case.rows.lead_id, return_inverse=True)
     some = np.flatnonzero(out == _IN)
     order = some[np.lexsort((by_id[some], -case.chance[some], -value[some], ~case.fast[some]))]
@@ -284,7 +251,7 @@ def _chosen(case: _Case, out: Ints, capacity: int | None) -> Ints:
     return order[:capacity]
 
 
-def _urgent_left_out(case: _Case, out: Ints) -> Iterator[str]:
+def _urgent_left_out(case: Scored, out: Ints) -> Iterator[str]:
     """Say how many leads a rule would send to sales at once, and are not sent."""
     for why in (CLOSED, BEYOND):
         count = int((case.fast & (out == OUT.index(why))).sum())
@@ -295,21 +262,21 @@ def _urgent_left_out(case: _Case, out: Ints) -> Iterator[str]:
 
 # --------------------------------------------------------------------------------------- what is handed over
 def _triggers(
-    case: _Case,
+    case: Scored,
     chosen: Ints,
-    back: Mapping[int, Back],
+    back: Mapping[int, Entry],
     people: timelines.People | None,
     progress: Callable[[str], None],
-) -> Iterator[tuple[str, int | None]]:
+) -> Iterator[Entry]:
     """Say of each lead what brought it over the line, and when."""
     if people is None:
-        yield from [("", None)] * len(chosen)
+        yield from [Entry(None, "")] * len(chosen)
         return
     places = _among(people, case.rows.lead_id[chosen])
     for number, (row, at) in enumerate(zip(chosen.tolist(), places, strict=True)):
         if number % _FEW == 0:
             progress(f"Looking for what brought them over the line: {number + 1:,} of {len(chosen):,}")
-        yield (back[row].by, back[row].at) if row in back else entered(case.model, people, at)
+        yield back.get(row) or entered(case.model, people, at)
 
 
 def _among(people: timelines.People, lead_ids: Array) -> list[int]:
@@ -317,12 +284,12 @@ def _among(people: timelines.People, lead_ids: Array) -> list[int]:
     return places
 
 
-def _frame(case: _Case, chosen: Ints, triggers: Sequence[tuple[str, int | None]]) -> "pd.DataFrame":
+def _frame(case: Scored, by: _Rank, chosen: Ints, triggers: Sequence[Entry]) -> "pd.DataFrame":
     import pandas as pd
 
     model, rows = case.model, case.rows
     chance = case.chance[chosen] if model.bundle.calibrated else np.full(len(chosen), np.nan)
-    worth, urgency = case.worth[chosen], case.urgency[chosen]
+    worth, urgency = by.worth[chosen], by.urgency[chosen]
     rules = [*(rule.name for rule in (*model.policy.suppress, *model.policy.fast_track)), ""]
     why = model.explained(rows.take(chosen)) if len(chosen) else []
     reasons = [[clean(up.text, LONGEST) for up in each.up[:REASONS]] for each in why]
@@ -336,8 +303,8 @@ def _frame(case: _Case, chosen: Ints, triggers: Sequence[tuple[str, int | None]]
         "value": worth,
         "urgency": urgency,
         "rank_value": chance * worth * urgency,
-        "trigger": [said for said, _ in triggers],
-        "triggered_at": stamps([at for _, at in triggers]),
+        "trigger": [trigger.by for trigger in triggers],
+        "triggered_at": stamps([trigger.at for trigger in triggers]),
     }
     for i in range(REASONS):
         columns[f"reason_{i + 1}"] = [said[i] if i < len(said) else "" for said in reasons]
