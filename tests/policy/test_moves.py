@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadscore.errors import DataError
+from leadscore.models.calibration import Scale
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Column
 from leadscore.policy.ledger import in_force, publish
@@ -90,27 +91,18 @@ def test_a_models_scores_have_the_stages_that_were_previewed(wide_folder, wide_f
         Rule("referred", (Condition("Channel", "is", "Referral"), Condition("Visits", "at_least", 6))),
     )
     for _ in range(15):
-        draft = any_policy(rng, "Channel", levels, rules)
-        previewed = counts(draft, model.policy, score["probability"], rows.matrix, model.bundle.columns)
-        moved = moves(
-            draft, model.policy, score["lead_id"], score["probability"], rows.matrix, model.bundle.columns
-        )
-        before = score
-        publish(
-            folder,
-            draft,
-            expected=model.policy.revision,
-            born=model.bundle.policy,
-            author="anna",
-            reason="try",
-            at=NOON,
-        )
+        draft, born, ahead = any_policy(rng, "Channel", levels, rules), model.bundle.policy, score
+        standing, _ = model.standing(rows, score, None)
+        seen = (score["lead_id"], score["probability"], rows.matrix, model.bundle.columns, standing)
+        previewed, moved = counts(draft, model.policy, *seen[1:]), moves(draft, model.policy, *seen)
+        who = {"author": "anna", "reason": "try", "at": NOON}
+        publish(folder, draft, expected=model.policy.revision, born=born, **who)
         model = load(folder)
-        score = model.score(wide_frame)
+        score = model.score(wide_frame, previous=ahead)
         assert [change.after for change in previewed] == [(score["stage"] == stage).sum() for stage in STAGES]
-        differ = score["stage"] != before["stage"]
+        differ = score["stage"] != ahead["stage"]
         assert {(move.lead_id, move.before, move.after) for move in moved} == set(
-            zip(score["lead_id"][differ], before["stage"][differ], score["stage"][differ], strict=True)
+            zip(score["lead_id"][differ], ahead["stage"][differ], score["stage"][differ], strict=True)
         )
 
 
@@ -140,6 +132,12 @@ def test_every_lead_that_changes_is_named_once_and_no_other(seed):
 def test_why_names_the_line_that_decides():
     found = moves(Policy(0.1, 0.3), Policy(0.2, 0.3), ["a", "b"], [0.14, 0.25], np.empty((2, 0)), ())
     assert [move.why for move in found] == [explain_stage(Policy(0.1, 0.3), 0.14)]
+
+
+def test_why_speaks_of_scores_where_chances_are_not_to_be_told():
+    (move,) = moves(Policy(0.1, 0.3), Policy(0.2, 0.3), [1], [0.14], np.empty((1, 0)), (), scale=Scale())
+    assert move.why.startswith("MQL: the score of 54")
+    assert "%" not in move.why
 
 
 def test_why_names_the_rule_that_decides_or_did():

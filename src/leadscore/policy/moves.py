@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.errors import DataError, explain
+from leadscore.models.calibration import Scale
 from leadscore.models.matrix import Column, Floats
 from leadscore.policy.policy import STAGES, Policy
 from leadscore.policy.staging import Ints, Stages, Standing, deciding, stage_reasons, stages
@@ -106,6 +107,8 @@ def moves(
     M: Floats,
     columns: Sequence[Column],
     standing: Standing | None = None,
+    *,
+    scale: Scale | None = None,
 ) -> tuple[Move, ...]:
     """Name today's leads whose stage a draft changes, and say why.
 
@@ -121,6 +124,8 @@ def moves(
         What the columns of M are.
     standing : Standing, optional
         Where the leads stood before, for hysteresis and the cool-down.
+    scale : Scale, optional
+        Speak of scores in place of chances, where chances are not to be told.
 
     Returns
     -------
@@ -150,24 +155,19 @@ def moves(
     old, new = (_places(staged[rows]) for staged in (before, after))
     rows = rows[np.lexsort((-chances[rows], old, -new))]
     some = None if standing is None else Standing(standing.stage[rows], standing.recycled[rows])
-    why, was = (stage_reasons(policy, chances[rows], M[rows], columns, some) for policy in (draft, in_force))
-    ruled = deciding(in_force, M[rows], columns) >= 0
+    why = stage_reasons(draft, chances[rows], M[rows], columns, some, scale=scale)
+    ruled = np.flatnonzero(deciding(in_force, M[rows], columns) >= 0)
+    was = stage_reasons(in_force, chances[rows[ruled]], M[rows[ruled]], columns)
+    for place, reason in zip(ruled.tolist(), was, strict=True):
+        why[place] += f" In force: {reason}"
     return tuple(
-        Move(
-            lead_id=lead,
-            probability=chance,
-            before=one,
-            after=other,
-            why=f"{now} In force: {then}" if by_rule else now,
-        )
-        for lead, chance, one, other, now, then, by_rule in zip(
+        Move(*of_one)
+        for of_one in zip(
             ids[rows].tolist(),
             chances[rows].tolist(),
             before[rows].tolist(),
             after[rows].tolist(),
             why,
-            was,
-            ruled.tolist(),
             strict=True,
         )
     )
