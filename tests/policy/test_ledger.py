@@ -90,11 +90,11 @@ ENDLESS["again"] = ENDLESS
         (ENDLESS, "something else"),
         ([1, 2], "something else"),
         ("41 leads", "something else"),
-        ({"sentence": "x" * 20_000}, "20,015 bytes"),
+        ({"sentence": "x" * 70_000}, "70,015 bytes"),
     ],
 )
 def test_an_effect_that_cannot_be_kept_is_refused(model, effect, found):
-    with pytest.raises(UsageError, match=rf"at most 16,384 bytes as JSON; found {found}; give"):
+    with pytest.raises(UsageError, match=rf"at most 65,536 bytes as JSON; found {found}; give"):
         publish(
             model, Policy(0.2, 0.6), expected=1, born=BORN, author="a", reason="r", at=NOON, effect=effect
         )

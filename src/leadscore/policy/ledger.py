@@ -38,7 +38,7 @@ _BESIDE: Final = f"{LOG}.new"
 _LOCK: Final = "lock"
 _LIMIT: Final = 64 * 2**20
 _TEXT_LIMIT: Final = 10_000
-_EFFECT_LIMIT: Final = 16 * 2**10
+_EFFECT_LIMIT: Final = 64 * 2**10
 
 
 def in_force(directory: str | Path, born: Policy, *, sha256: str | None = None) -> Policy:
@@ -111,7 +111,7 @@ def publish(
     restores : int, optional
         For the record: the revision whose policy this is; `undo` says it.
     effect : mapping, optional
-        For the record: what is expected of it, as plain values for JSON of at most 16 KB; a preview's.
+        For the record: what is expected of it, as plain values for JSON of at most 64 KB; a preview's.
 
     Returns
     -------
