@@ -97,6 +97,16 @@ def forked(work: Callable[[int], None]) -> tuple[int, int]:
     return child, reading
 
 
+def was_killed(child: int) -> bool:
+    """Wait for a child that was killed, or did all it had to; anything else is an error."""
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status) == signal.SIGKILL
+    if status:
+        raise RuntimeError("a writer failed")
+    return False
+
+
 def said(reading: int) -> list[tuple[int, str]]:
     """Read what a child acknowledged, to the last whole line."""
     with os.fdopen(reading) as pipe:
@@ -176,7 +186,8 @@ def killed_at_random(place: Path, kills: int, rng: random.Random) -> Found:
         child, reading = forked(lambda writing, m=model, n=name: publish_on(m, n, writing))
         time.sleep(rng.uniform(0, within))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if not was_killed(child):
+            raise RuntimeError("a writer ended before it was killed")
         look(model, before, said(reading), found)
     return found
 
@@ -214,9 +225,8 @@ def killed_at_each_line(place: Path) -> Found:
                 os.write(writing, f"{revision} dies\n".encode())
 
             child, reading = forked(publish_once)
-            lived = os.waitpid(child, 0)[1] == 0
-            done = said(reading)
-            if lived:
+            killed, done = was_killed(child), said(reading)
+            if not killed:
                 break
             look(model, before, done, found)
             put(model, ledger.in_force(model, BORN).revision, "carl", "and on it goes")
