@@ -30,7 +30,8 @@ from leadscore.models.scorer import Scorer
 from leadscore.models.uncertainty import Interval, fit_interval
 from leadscore.policy.backtest import MOST_LEVELS, Backtest
 from leadscore.policy.policy import Policy
-from leadscore.policy.tuning import Tuning, by_capacity, by_share
+from leadscore.policy.tuning import Aim, Tuning
+from leadscore.policy.tuning import tune as tuned
 from leadscore.preparing import (
     Prepared,
     Progress,
@@ -219,9 +220,15 @@ def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Fea
 def tune(project: Project, backtest: Backtest) -> Tuning:
     """Tune the thresholds on a backtest by what the project asks for: a capacity or a share."""
     target = project.target
+    aim = Aim("share", target.share or 0.2)
     if target.capacity is not None:
-        return by_capacity(backtest, target.capacity)
-    return by_share(backtest, target.share or 0.2)
+        aim = Aim("capacity", target.capacity)
+    return tuned(backtest, aim, base=_rules(project))
+
+
+def _rules(project: Project) -> Policy:
+    """Give the policy that has the project's rules and takes nobody else."""
+    return Policy(1.0, 1.0, suppress=project.suppress, fast_track=project.fast_track)
 
 
 def _facts(prepared: Prepared, comparison: Comparison) -> dict[str, Any]:
@@ -238,7 +245,4 @@ def _facts(prepared: Prepared, comparison: Comparison) -> dict[str, Any]:
 
 
 def _policy(project: Project, backtest: Backtest) -> Policy:
-    tuned = tune(project, backtest)
-    return Policy(
-        mql=tuned.mql, sales_ready=tuned.sales_ready, suppress=project.suppress, fast_track=project.fast_track
-    )
+    return tune(project, backtest).draft(_rules(project))

@@ -106,8 +106,9 @@ def _laid_out(title: str, first: str, wide: "pd.DataFrame") -> None:
 
 def tuning(tuning: "Tuning") -> None:
     """Print what thresholds would have done, and which they are."""
-    lines = list(dict.fromkeys(figure.line for figure in tuning.figures))
-    names = list(dict.fromkeys(figure.figure for figure in tuning.figures))
+    of_all = [figure for figure in tuning.figures if figure.segment is None]
+    lines = list(dict.fromkeys(figure.line for figure in of_all))
+    names = list(dict.fromkeys(figure.figure for figure in of_all))
     rows = []
     for name in names:
         figures = [tuning.figure(line, name) for line in lines]
@@ -116,7 +117,8 @@ def tuning(tuning: "Tuning") -> None:
         )
     table(f"Thresholds for {tuning.rule}", ("figure", *lines), rows)
     print(f"mql {tuning.mql:g}, sales ready {tuning.sales_ready:g}, on {tuning.leads:,} past leads")
-    print(tuning.verdict)
+    for said in (*tuning.verdicts, *tuning.notes):
+        print(said)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -158,11 +160,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def moment(as_of: str | None, model: "LeadModel") -> datetime | str | None:
-    """Take the moment given, or now; the future is refused."""
+def moment(as_of: str | None, model: "LeadModel", previous: object = None) -> datetime | str | None:
+    """Take the moment given, or now where the model or a table of before needs one; the future is refused."""
     today = now()
     if as_of is None:
-        return today if model.needs_time else None
+        return today if model.needs_time or previous else None
     from leadscore.predict import moment
 
     if moment(as_of, model.bundle.contract.timezone) > int(today.timestamp() * 1e6):

@@ -31,17 +31,16 @@ def threshold_tune(
     json_file: Json = None,
 ) -> None:
     """Choose thresholds on the backtest by capacity, share, precision, or value and cost; changes nothing."""
-    from leadscore.policy import tuning
-    from leadscore.policy.backtest import Backtest
+    from leadscore.policy.tuning import Aim, tune
     from leadscore.predict import load
 
-    ways: dict[str, tuple[bool, Callable[[Backtest], tuning.Tuning]]] = {
-        "--capacity": (capacity is not None, lambda past: tuning.by_capacity(past, float(capacity or 0))),
-        "--share": (share is not None, lambda past: tuning.by_share(past, float(share or 0))),
-        "--precision": (precision is not None, lambda past: tuning.by_precision(past, float(precision or 0))),
+    ways: dict[str, tuple[bool, Callable[[], Aim]]] = {
+        "--capacity": (capacity is not None, lambda: Aim("capacity", capacity)),
+        "--share": (share is not None, lambda: Aim("share", share)),
+        "--precision": (precision is not None, lambda: Aim("precision", precision)),
         "--value and --cost": (
             value is not None or cost is not None,
-            lambda past: tuning.by_value(past, *_both(value, cost)),
+            lambda: Aim("value", None, *_both(value, cost)),
         ),
     }
     chosen = [way for way, (given, _) in ways.items() if given]
@@ -49,7 +48,8 @@ def threshold_tune(
         found = " and ".join(chosen) or "none"
         raise UsageError(explain(f"one of {', '.join(ways)}", found, "choose one way to tune"))
     show.require_place(json_file, model)
-    result = ways[chosen[0]][1](load(model).bundle.past)
+    loaded = load(model)
+    result = tune(loaded.bundle.past, ways[chosen[0]][1](), in_force=loaded.policy)
     show.tuning(result)
     if json_file is not None:
         show.write_json(json_file, result.to_dict())

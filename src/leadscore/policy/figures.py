@@ -314,7 +314,7 @@ def _summed_up(drawn: Sequence[_Drawn]) -> tuple[Figure, ...]:
     value, (low, high) = table[0], interval(table[1:])
     trials, unit = (np.array([getattr(each, name) for each in drawn]) for name in ("trials", "unit"))
     end = _TAIL ** (1 / np.maximum(trials, 1.0))
-    low = np.where(value >= unit, np.minimum(low, unit * end), low)
+    low = np.where((value >= unit) & (trials > 0), np.minimum(low, unit * end), low)
     high = np.where((value == 0) & (trials > 0), np.maximum(high, unit * (1 - end)), high)
     numbers = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
     return tuple(

@@ -82,13 +82,14 @@ def separating(chance: Floats, y: Bools) -> Lines:
     return Lines(line[between], volume[between], wins[between], none)
 
 
-def ruled(backtest: Backtest, policy: Policy | None) -> Floats:
+def ruled(backtest: Backtest, policy: Policy | None, scores: Floats | None = None) -> Floats:
     """Give the chances of leads, with `NEVER` and `ALWAYS` where a rule of the policy decides.
 
-    A backtest that was kept without columns knows of no rule.
+    A backtest that was kept without columns knows of no rule. `scores` stand in for the chances where they
+    are given.
     """
+    values = backtest.probability if scores is None else scores
     if policy is None or backtest.M is None:
-        return backtest.probability
+        return values
     rule = deciding(policy, backtest.M, backtest.columns)
-    by_rule = np.where(rule < len(policy.suppress), NEVER, ALWAYS)
-    return np.where(rule < 0, backtest.probability, by_rule)
+    return np.where(rule < 0, values, np.where(rule < len(policy.suppress), NEVER, ALWAYS))

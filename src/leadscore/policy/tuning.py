@@ -1,67 +1,43 @@
-"""Thresholds from evidence: what a line would have cost and brought on leads whose outcome is known.
+"""Thresholds from evidence: lines that reach an aim on leads whose outcome is known, and what they mean.
 
-All functions take one row a lead: mature leads, scored by a model that had not seen them. All choose
-`mql` by the rule they are named after, and `sales_ready` as the line that the best `sales_share` of
-those MQLs reach. Leads with the same probability are never separated, so a line takes all of them or
-none. A line is given with as few decimals as still separate the same leads.
+Leads with the same probability are never separated, so a line takes all of them or none. A line is given
+with as few decimals as still separate the same leads.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final, TypedDict, Unpack
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leadscore.errors import UsageError, explain, shown
 from leadscore.models.matrix import Bools, Floats
+from leadscore.policy.aims import Aim, Ground, at_line, chosen
 from leadscore.policy.backtest import Backtest
-from leadscore.policy.policy import percent
+from leadscore.policy.by_segment import few, one_line, one_recall, own_capacities
+from leadscore.policy.curve import curve
+from leadscore.policy.figures import Figure, all_of, best_of, figures_of, load
+from leadscore.policy.lines import NEVER, Lines, ruled, separating
+from leadscore.policy.policy import Policy, Thresholds, percent
+from leadscore.policy.staging import lines_of
+from leadscore.policy.verdicts import against_in_force, against_points, how_sure
 
-FIGURES: Final = (
-    "volume_per_week",
-    "wins_per_week",
-    "wins_missed_per_week",
-    "precision",
-    "recall",
-    "lift",
-    "profit_per_week",
-)
-_ENOUGH: Final = 30  # a precision on fewer leads than this is mostly luck
+__all__ = ["Aim", "Tuning", "tune"]
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure of one line, with its 95 % bootstrap interval.
-
-    Parameters
-    ----------
-    line : {"mql", "sales_ready", "points", "mql - points"}
-        `points` takes as many leads as `mql`, those with the most points, and leads that are level at
-        the end in equal shares; `mql - points` is the difference on the same leads.
-    figure : str
-        One of `FIGURES`.
-    value, low, high : float
-    """
-
-    line: str
-    figure: str
-    value: float
-    low: float
-    high: float
+_IN_FORCE: Final = {"mql": "in force", "sales_ready": "in force, sales_ready"}
+_CALLED: Final = {"mql": "MQLs", "sales_ready": "sales-ready leads"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Two thresholds, the rule that chose them, and what they would have meant.
+    """Thresholds, the aims that chose them, and what they would have meant.
 
     Parameters
     ----------
     mql, sales_ready : float
-        Probabilities.
+        Probabilities: of all leads, or of those whose segment has no thresholds of its own.
     rule : str
-        How `mql` was chosen, in words.
+        The aims, in words.
     leads, wins : int
         Sizes of the backtest.
     weeks : int or None
@@ -71,8 +47,17 @@ class Tuning:
         MQLs in the fullest of these weeks.
     figures : tuple of Figure
         The interval is over leads, with the thresholds held where they are.
-    verdict : str
-        How the line compares with the points at the same capacity; empty where no points were given.
+    load : Figure or None
+        MQLs a week to expect of the next eight weeks; None where there is no clock.
+    verdicts : tuple of str
+        How the lines compare with the points at the same capacity and with the policy in force, and for an
+        aim of value, which lines earn as much as far as can be told.
+    notes : tuple of str
+        What should be known beside the figures.
+    segment : str or None
+        The category whose levels have figures of their own.
+    segments : mapping of str to Thresholds
+        Levels that have thresholds of their own.
     """
 
     mql: float
@@ -83,195 +68,92 @@ class Tuning:
     weeks: int | None
     busiest_week: int | None
     figures: tuple[Figure, ...]
-    verdict: str = ""
+    load: Figure | None = None
+    verdicts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    segment: str | None = None
+    segments: Mapping[str, Thresholds] = field(default_factory=dict)
 
-    def figure(self, line: str, figure: str) -> Figure:
+    def figure(self, line: str, figure: str, segment: str | None = None) -> Figure:
         """Look one figure up; a KeyError where the tuning does not have it."""
         for each in self.figures:
-            if (each.line, each.figure) == (line, figure):
+            if (each.line, each.figure, each.segment) == (line, figure, segment):
                 return each
-        raise KeyError((line, figure))
+        raise KeyError((line, figure, segment))
+
+    def draft(self, base: Policy) -> Policy:
+        """Give a policy with these thresholds; a lead is kept warm from the same share of `mql` as before.
+
+        Examples
+        --------
+        >>> tuning = tune(Backtest([0.9, 0.5, 0.3, 0.1], [1, 1, 0, 0]), Aim("share", 0.5))
+        >>> tuning.draft(Policy(mql=0.2, sales_ready=0.4, nurture=0.1)).lines
+        {'nurture': 0.25, 'mql': 0.5, 'sales_ready': 0.9}
+        """
+        warm = float(base.nurture or 0.0) / base.mql if base.mql else 0.0
+        return replace(
+            base,
+            mql=self.mql,
+            sales_ready=self.sales_ready,
+            nurture=warm * self.mql,
+            segment=self.segment if self.segments else None,
+            segments={level: replace(own, nurture=warm * own.mql) for level, own in self.segments.items()},
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the tuning as plain values for JSON."""
-        return asdict(self) | {"figures": [asdict(each) for each in self.figures]}
+        """Give the tuning as plain values for JSON; what is not defined is None."""
+        return asdict(self) | {
+            "figures": [each.to_dict() for each in self.figures],
+            "load": None if self.load is None else self.load.to_dict(),
+            "verdicts": list(self.verdicts),
+            "notes": list(self.notes),
+            "segments": {level: own.lines for level, own in self.segments.items()},
+        }
 
 
-class Options(TypedDict, total=False):
-    """What every way of choosing a line passes on to `tuned`."""
-
-    sales_share: float
-    draws: int
-    seed: int
-
-
-class MoneyOptions(Options, total=False):
-    """The same, for a profit among the figures."""
-
-    value_of_win: float | None
-    cost_of_touch: float | None
-
-
-def by_capacity(backtest: Backtest, per_week: float, **options: Unpack[MoneyOptions]) -> Tuning:
-    """Choose the lowest line that sends no more than so many leads a week, on average.
-
-    Parameters
-    ----------
-    backtest : Backtest
-        Where it has no weeks, the capacity is for leads as many as these.
-    per_week : float
-        Leads that the team can work in a week.
-    **options
-        `sales_share`, `value_of_win`, `cost_of_touch`, `draws`, `seed`: see `tuned`.
-
-    Returns
-    -------
-    Tuning
-
-    Raises
-    ------
-    UsageError
-        The capacity is 0, more than all leads, or too small for the leads that are level at the top.
-
-    Examples
-    --------
-    >>> leads = Backtest([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0], week=[1, 1, 2, 2])
-    >>> by_capacity(leads, per_week=1).mql     # the two leads at 0.5 cannot be separated
-    0.9
-    """
-    weeks = backtest.weeks or 1
-    n = len(backtest.y)
-    if not 0 < per_week < n / weeks:
-        expected = f"a capacity above 0 and below the {n / weeks:,.6g} leads there are{_a_week(backtest)}"
-        raise UsageError(explain(expected, shown(per_week), "choose one in between"))
-    line = _line_for(backtest, per_week * weeks, "capacity")
-    return tuned(backtest, line, f"at most {per_week:,.6g} MQLs{_a_week(backtest)}", **options)
-
-
-def by_share(backtest: Backtest, share: float, **options: Unpack[MoneyOptions]) -> Tuning:
-    """Choose the lowest line that no more than this share of the leads reach; options as in `tuned`.
-
-    Raises
-    ------
-    UsageError
-        The share is not between 0 and 1, or too small for the leads that are level at the top.
-
-    Examples
-    --------
-    >>> by_share(Backtest([0.9, 0.5, 0.3, 0.1], [1, 1, 0, 0]), 0.5).mql
-    0.5
-    """
-    if not 0 < share < 1:
-        raise UsageError(explain("a share between 0 and 1", shown(share), "write 0.2 for 20 %"))
-    line = _line_for(backtest, share * len(backtest.y), "share")
-    return tuned(backtest, line, f"at most {percent(share)} of the leads", **options)
-
-
-def by_precision(backtest: Backtest, floor: float, **options: Unpack[MoneyOptions]) -> Tuning:
-    """Choose the lowest line at which at least this share of the MQLs converted; options as in `tuned`.
-
-    Lines that fewer than 30 leads reach are not considered: their precision is mostly luck.
-
-    Raises
-    ------
-    UsageError
-        The floor is no share, or no line reaches it: the message names the best that one does.
-
-    Examples
-    --------
-    >>> leads = Backtest(np.repeat([0.8, 0.2], 50), np.repeat([1, 0, 1, 0], [40, 10, 10, 40]))
-    >>> by_precision(leads, 0.5).mql, by_precision(leads, 0.6).mql
-    (0.2, 0.8)
-    """
-    if not 0 < floor <= 1:
-        raise UsageError(explain("a precision above 0 and up to 1", shown(floor), "write 0.3 for 30 %"))
-    lines, volume, wins = _curve(backtest.probability, backtest.y)
-    precision = wins / volume
-    judged = volume >= min(_ENOUGH, len(backtest.y))
-    reached = np.flatnonzero(judged & (precision >= floor))
-    if not len(reached):
-        best = int(np.argmax(np.where(judged, precision, -1.0)))
-        found = f"at best {percent(precision[best])}, at the line of {percent(lines[best])}"
-        raise UsageError(explain(f"a precision of {percent(floor)}", found, "ask for no more than that"))
-    return tuned(
-        backtest, _line(lines, int(reached[-1])), f"at least {percent(floor)} of MQLs convert", **options
-    )
-
-
-def by_value(
-    backtest: Backtest, value_of_win: float, cost_of_touch: float, **options: Unpack[Options]
-) -> Tuning:
-    """Choose the line with the largest profit: value of the wins, less the cost of touching every MQL.
-
-    For calibrated probabilities that is where the chance equals cost / value (Elkan, 2001).
-
-    Parameters
-    ----------
-    backtest : Backtest
-    value_of_win, cost_of_touch : float
-        In the same money.
-    **options
-        `sales_share`, `draws`, `seed`: see `tuned`.
-
-    Returns
-    -------
-    Tuning
-
-    Raises
-    ------
-    UsageError
-        The value is not above 0, the cost is below 0, or no line pays.
-
-    Examples
-    --------
-    >>> leads = Backtest([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0])
-    >>> by_value(leads, value_of_win=100, cost_of_touch=30).mql
-    0.5
-    """
-    if not (0 < value_of_win < math.inf and 0 <= cost_of_touch < math.inf):
-        found = f"value {shown(value_of_win)}, cost {shown(cost_of_touch)}"
-        raise UsageError(explain("a value above 0 and a cost of 0 or more", found, "correct them"))
-    lines, volume, wins = _curve(backtest.probability, backtest.y)
-    profit = value_of_win * wins - cost_of_touch * volume
-    best = int(np.argmax(profit))
-    if profit[best] <= 0:
-        found = f"at best {profit[best]:,.6g}, at the line of {percent(lines[best])}"
-        raise UsageError(
-            explain("a line that pays", found, "check the value of a win and the cost of a touch")
-        )
-    rule = f"the largest profit at {value_of_win:,.6g} a win and {cost_of_touch:,.6g} a touch"
-    money: MoneyOptions = {**options, "value_of_win": value_of_win, "cost_of_touch": cost_of_touch}
-    return tuned(backtest, _line(lines, best), rule, **money)
-
-
-def tuned(
+def tune(
     backtest: Backtest,
-    mql: float,
-    rule: str = "the line given",
+    mql: Aim,
     *,
+    sales: Aim | None = None,
+    segment: str | None = None,
+    per_segment: Mapping[str, float] | None = None,
+    equal_recall: bool = False,
+    in_force: Policy | None = None,
+    base: Policy | None = None,
     sales_share: float = 0.25,
-    value_of_win: float | None = None,
-    cost_of_touch: float | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> Tuning:
-    """Say what a line would have meant; the other functions of this module choose it first.
+    """Choose thresholds that reach an aim, and say what they would have meant.
 
-    The bootstrap over leads needs no lead: a draw of n leads with replacement is one draw of how many
-    fall into each of a few cells (above which lines, won or not), so a million leads cost as much as ten.
+    Rules of the policy come first: leads that they send to sales fill the capacity, and leads that they
+    suppress are never taken. Where there are two aims, `sales_ready` is chosen among the MQLs, so that both
+    hold and the thresholds never cross. The intervals hold the thresholds where they are; the sentence on
+    the best line of an aim of value says how sure that itself is.
 
     Parameters
     ----------
     backtest : Backtest
-    mql : float
-        Probability.
-    rule : str
-        How it was chosen.
+    mql : Aim
+        What MQLs should reach, the sales-ready leads among them.
+    sales : Aim, optional
+        What sales-ready leads should reach. Without it they are the best `sales_share` of the MQLs.
+    segment : str, optional
+        A category of the backtest, whose levels then have figures of their own.
+    per_segment : mapping of str to float, optional
+        Leads a week, by level of the segment, that a team of its own can work. Such a level has a line of
+        its own; all others share what `mql` leaves.
+    equal_recall : bool
+        Lines by segment, so that the same share of the conversions is found in every level: as high as `mql`
+        allows. Levels with fewer than 10 conversions, and leads without a level, have the line at which
+        that share is found among all leads.
+    in_force : Policy, optional
+        What to compare with, at its own thresholds.
+    base : Policy, optional
+        The policy whose rules come first, if not those of the one in force.
     sales_share : float
-        The share of the MQLs that go to sales at once; leads level with the last of them are left out,
-        unless they are the best there are.
-    value_of_win, cost_of_touch : float, optional
-        Give both for a profit among the figures.
+        Leads level with the last of them are left out, unless they are the best there are.
     draws : int
         Of the bootstrap.
     seed : int
@@ -283,136 +165,155 @@ def tuned(
     Raises
     ------
     UsageError
-        An option cannot be meant, or no lead reaches the line.
+        An aim cannot be reached, or both cannot; a segment is not there, or has too few conversions.
+    DataError
+        A rule reads what the backtest does not have.
+
+    Examples
+    --------
+    >>> leads = Backtest([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0], week=[1, 1, 2, 2])
+    >>> tune(leads, Aim("capacity", 1)).mql        # the two leads at 0.5 cannot be separated
+    0.9
+    >>> tune(leads, Aim("value", value_of_win=100, cost_of_touch=30)).mql
+    0.5
     """
     if not 0 < sales_share <= 1:
         raise UsageError(explain("a share of the MQLs above 0 and up to 1", shown(sales_share), "write 0.25"))
-    if draws < 1:
-        raise UsageError(explain("at least one bootstrap draw", shown(draws), "use 1000"))
-    p, points = backtest.probability, backtest.points
-    above = p >= mql
-    if not above.any():
-        found = f"none; the highest is {percent(float(p.max()))}"
-        raise UsageError(explain(f"leads that reach {percent(mql)}", found, "lower the line"))
-    lines, volume, _ = _curve(p, backtest.y)
-    most = max(float(volume[0]), sales_share * int(above.sum()))
-    sales_ready = max(mql, _line(lines, int(np.searchsorted(volume, most, side="right")) - 1))
-    taken = {"mql": above.astype(np.float64), "sales_ready": (p >= sales_ready).astype(np.float64)}
-    if points is not None:
-        taken["points"] = _best(points, int(above.sum()))
-    money = None if value_of_win is None or cost_of_touch is None else (value_of_win, cost_of_touch)
-    figures = _figures(taken, backtest, money, draws, seed)
-    busiest = None
-    if backtest.week is not None:
-        busiest = int(np.bincount(backtest.week[above] - backtest.week.min()).max())
+    capacities = dict(per_segment or {})
+    _refuse_contradictions(mql, sales, segment, capacities, equal_recall=equal_recall)
+    base = in_force if base is None else base
+    chance = ruled(backtest, base)
+    if segment is None or not (equal_recall or capacities):
+        cut = one_line(backtest, chance, mql)
+    elif equal_recall:
+        cut = one_recall(backtest, chance, mql, segment)
+    else:
+        cut = own_capacities(backtest, chance, mql, segment, capacities)
+    among = np.where(chance >= cut.of(backtest, segment), chance, NEVER)
+    ready = _sales_line(backtest, among, sales, sales_share)
+    marks = {"mql": among > NEVER, "sales_ready": among >= ready}
+    if in_force is not None:
+        marks |= dict(zip(_IN_FORCE.values(), _reached(backtest, in_force), strict=True))
+    taken = {line: all_of(mark) for line, mark in marks.items()}
+    differences = [(line, other) for line, other in _IN_FORCE.items() if other in marks]
+    if backtest.points is not None:
+        taken["points"] = best_of(ruled(backtest, base, backtest.points), int(marks["mql"].sum()))
+        differences.append(("mql", "points"))
+    money = mql.money or (None if sales is None else sales.money)
+    figures = figures_of(
+        backtest, taken, differences=differences, segment=segment, money=money, draws=draws, seed=seed
+    )
+    a_week = "" if backtest.week is None else " a week"
+    verdicts = [] if backtest.points is None else [against_points(figures, a_week)]
+    for line, other in _IN_FORCE.items():
+        if other in marks:
+            same, gap = np.array_equal(marks[line], marks[other]), f"{line} - {other}"
+            verdicts.append(against_in_force(figures, gap, _CALLED[line], a_week, same=same))
+    if mql.kind == "value" and not cut.own:
+        between = curve(backtest, money=mql.money, base=base, draws=draws, seed=seed).between
+        verdicts += [] if between is None else [how_sure(between)]
     return Tuning(
-        mql=float(mql),
-        sales_ready=float(sales_ready),
-        rule=rule,
-        leads=len(p),
+        mql=cut.line,
+        sales_ready=max(cut.line, ready),
+        rule=_rule(mql, sales, sales_share, segment, capacities, a_week, equal_recall=equal_recall),
+        leads=len(backtest.y),
         wins=int(backtest.y.sum()),
         weeks=backtest.weeks,
-        busiest_week=busiest,
+        busiest_week=_busiest(backtest, marks["mql"]),
         figures=figures,
-        verdict=_verdict(figures, backtest) if points is not None else "",
+        load=None if backtest.week is None else load(backtest, marks["mql"]),
+        verdicts=tuple(verdicts),
+        notes=tuple(_notes(backtest, base, segment, marks, own=bool(cut.own))),
+        segment=segment,
+        segments={level: Thresholds(own, max(own, ready)) for level, own in cut.own.items()},
     )
 
 
-def _curve(values: Floats, y: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Give every line that separates leads, highest first, with the leads and the wins at or above it."""
-    order = np.argsort(-values, kind="stable")
-    ordered = values[order]
-    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-    return ordered[last], last + 1, np.cumsum(y[order])[last]
+def _refuse_contradictions(
+    mql: Aim,
+    sales: Aim | None,
+    segment: str | None,
+    capacities: Mapping[str, float],
+    *,
+    equal_recall: bool,
+) -> None:
+    """Refuse what no lines can do together."""
+    if equal_recall and capacities:
+        do = "choose one of the two"
+        raise UsageError(explain("one recall everywhere or a capacity a segment", "both", do))
+    if segment is None and (equal_recall or capacities):
+        raise UsageError(
+            explain("a segment", "none", "name the category whose levels get lines of their own")
+        )
+    total = sum(capacities.values())
+    if mql.kind == "capacity" and total > (mql.amount or 0.0):
+        expected = f"capacities that the {mql.amount:,.6g} MQLs a week hold"
+        raise UsageError(explain(expected, f"{total:,.6g} in all", "lower them, or raise the total"))
+    if sales is None or sales.kind != mql.kind or sales.amount is None or mql.amount is None:
+        return
+    stricter = sales.amount >= mql.amount if sales.kind == "precision" else sales.amount <= mql.amount
+    if not stricter:
+        of = f"a {sales.kind} of sales-ready leads that those of the MQLs hold, {mql.amount:,.6g}"
+        raise UsageError(explain(of, shown(sales.amount), "they are the best of the MQLs: swap or correct"))
 
 
-def _line_for(backtest: Backtest, most: float, what: str) -> float:
-    """Give the lowest line that no more than so many leads reach."""
-    lines, volume, _ = _curve(backtest.probability, backtest.y)
-    if volume[0] > most:
-        found = f"{volume[0]:,} leads level at the top and room for {most:,.6g}"
-        raise UsageError(explain(f"a {what} that the scores can fill", found, f"raise the {what}"))
-    return _line(lines, int(np.searchsorted(volume, most, side="right")) - 1)
+def _sales_line(backtest: Backtest, among: Floats, sales: Aim | None, share: float) -> float:
+    """Choose where sales-ready leads begin among the MQLs."""
+    lines = separating(among, backtest.y)
+    if sales is None:
+        most = max(float(lines.volume[0]), share * float(lines.volume[-1]))
+        return lines.shortest(int(np.searchsorted(lines.volume, most, side="right")) - 1)
+
+    def called(lines: Lines, place: int) -> str:
+        every = ", where every MQL is sales ready" if place == len(lines) - 1 else ""
+        return f"{at_line(lines, place)}{every}"
+
+    ground = Ground(len(among), int(backtest.y.sum()), backtest.weeks, called)
+    return lines.shortest(chosen(sales, lines, ground))
 
 
-def _line(lines: Floats, chosen: int) -> float:
-    """Give the number with the fewest decimals that separates the same leads as this line."""
-    high = float(lines[chosen])
-    low = float(lines[chosen + 1]) if chosen + 1 < len(lines) else -math.inf
-    for decimals in range(1, 17):
-        short = float(round(math.floor(high * 10**decimals) / 10**decimals, decimals))
-        if low < short <= high:
-            return short
-    return high
+def _reached(backtest: Backtest, policy: Policy) -> tuple[Bools, Bools]:
+    """Say which leads are MQLs by a policy, and which are sales ready."""
+    M = np.empty((len(backtest.y), 0)) if backtest.M is None else backtest.M
+    lines, chance = lines_of(policy, M, backtest.columns), ruled(backtest, policy)
+    return chance >= lines[:, 1], chance >= lines[:, 2]
 
 
-def _best(points: Floats, volume: int) -> Floats:
-    """Give the share of each lead that the best so many by points take: leads level at the end share it."""
-    last = np.partition(points, len(points) - volume)[len(points) - volume]
-    sure, level = points > last, points == last
-    return np.where(sure, 1.0, level * (volume - sure.sum()) / level.sum())
+def _busiest(backtest: Backtest, sent: Bools) -> int | None:
+    if backtest.week is None:
+        return None
+    return int(np.bincount(backtest.week[sent] - backtest.week.min()).max())
 
 
-def _figures(
-    taken: Mapping[str, Floats], backtest: Backtest, money: tuple[float, float] | None, draws: int, seed: int
-) -> tuple[Figure, ...]:
-    """Give every figure of every line, each with the quantiles of its bootstrap draws."""
-    cell = backtest.y.astype(np.int64)  # leads that are alike in all that counts share a cell
-    won, shares = np.array([0.0, 1.0]), np.empty((2, 0))
-    for share in taken.values():
-        worth = np.unique(share)
-        cell += len(won) * np.searchsorted(worth, share)
-        shares = np.column_stack([np.tile(shares, (len(worth), 1)), np.repeat(worth, len(won))])
-        won = np.tile(won, len(worth))
-    counts = np.bincount(cell, minlength=len(won))
-    drawn = np.random.default_rng(seed).multinomial(len(cell), counts / len(cell), size=draws)
-    both = np.vstack([counts, drawn]).astype(np.float64)  # the first row is the backtest itself
-    wins = both * won
-    values = _values(both @ shares, wins @ shares, wins.sum(axis=1, keepdims=True), backtest, money)
-    figures = []
-    for place, line in enumerate(taken):
-        figures += [_figure(line, name, value[:, place]) for name, value in values.items()]
-    if "points" in taken:
-        a, b = list(taken).index("mql"), list(taken).index("points")
-        figures += [
-            _figure("mql - points", name, value[:, a] - value[:, b]) for name, value in values.items()
-        ]
-    return tuple(figures)
+def _rule(
+    mql: Aim,
+    sales: Aim | None,
+    sales_share: float,
+    segment: str | None,
+    capacities: Mapping[str, float],
+    a_week: str,
+    *,
+    equal_recall: bool,
+) -> str:
+    parts = [mql.words("MQLs", a_week)]
+    if equal_recall:
+        parts.append(f"with one recall in every {shown(segment)}")
+    parts += [f"{amount:,.6g} of {shown(segment)} {shown(level)}" for level, amount in capacities.items()]
+    best = f"the best {percent(sales_share)} of them sales ready"
+    return ", ".join([*parts, best if sales is None else sales.words("sales-ready leads", a_week)])
 
 
-def _values(
-    volume: Floats, wins: Floats, all_wins: Floats, backtest: Backtest, money: tuple[float, float] | None
-) -> dict[str, Floats]:
-    weeks, precision = float(backtest.weeks or 1), wins / np.maximum(volume, 1)
-    values = {
-        "volume_per_week": volume / weeks,
-        "wins_per_week": wins / weeks,
-        "wins_missed_per_week": (all_wins - wins) / weeks,
-        "precision": precision,
-        "recall": wins / np.maximum(all_wins, 1),
-        "lift": precision * len(backtest.y) / np.maximum(all_wins, 1),
-    }
-    if money is not None:
-        values["profit_per_week"] = (money[0] * wins - money[1] * volume) / weeks
-    return values
-
-
-def _figure(line: str, name: str, draws: Floats) -> Figure:
-    low, high = np.quantile(draws[1:], (0.025, 0.975))
-    return Figure(line, name, float(draws[0]), float(low), float(high))
-
-
-def _verdict(figures: tuple[Figure, ...], backtest: Backtest) -> str:
-    """Say whether the model finds more wins than the points in the same number of leads."""
-    named = {(each.line, each.figure): each for each in figures}
-    gain = named["mql - points", "wins_per_week"]
-    found = (
-        f"{gain.value:+.3g} wins{_a_week(backtest)} against the points ({gain.low:+.3g} to {gain.high:+.3g})"
-    )
-    if gain.low > 0:
-        return f"better than the points at the same capacity: {found}"
-    return f"cannot tell these two apart: {found}" if gain.high >= 0 else f"worse than the points: {found}"
-
-
-def _a_week(backtest: Backtest) -> str:
-    return " a week" if backtest.weeks else ""
+def _notes(
+    backtest: Backtest, base: Policy | None, segment: str | None, marks: Mapping[str, Bools], *, own: bool
+) -> Iterator[str]:
+    """Say what should be known beside the figures."""
+    if base is not None and backtest.M is None and (base.suppress or base.fast_track):
+        yield "the rules of the policy are left out: this backtest was kept without what they read"
+    if np.array_equal(marks["mql"], marks["sales_ready"]):
+        yield "every MQL is sales ready"
+    if segment is None:
+        return
+    for level, wins in few(backtest, segment).items():
+        whose = f"{shown(segment)} {shown(level)}" if level else f"leads without {shown(segment)}"
+        line = "the line is that of all leads, and " if own else ""
+        yield f"{whose}: {wins} conversion{'s' * (wins != 1)}, so {line}the figures say little"
