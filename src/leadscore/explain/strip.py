@@ -5,7 +5,7 @@ import hashlib
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,12 +23,13 @@ from leadscore.features.declare import EventFeature
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from leadscore.explain.timeline import Happening, Step, Timeline
+    from leadscore.explain.timeline import Happening, Step, Timeline, Trigger
 
 MOST_ROWS: Final = 8  # steps that are lines of their own; those between them are taken together
 _MOVED: Final = 2  # concepts that a line names
 _LONGEST: Final = 500  # letters of a note
 _TYPES: Final = 4  # types of events that a line counts
+_MANY: Final = 3  # different things at one moment that are named; of more, the types are counted
 _DAY: Final = 86_400_000_000  # microseconds
 _HERE: Final = Path(__file__).parent
 _CHANGE: Final = "change"
@@ -262,8 +263,11 @@ def happening(one: "Happening", phrases: Phrases = USUAL) -> str:
     else:
         feature = EventFeature("count", one.what, content=one.content, channel=one.channel)
         said = noun_of(feature, phrases).one
-    late = one.known_at - one.at >= timedelta(hours=1)
-    return f"{said}, of {one.at:%Y-%m-%d} and known only now" if late else said
+    return f"{said}, of {one.at:%Y-%m-%d} and known only now" if _is_late(one) else said
+
+
+def _is_late(one: "Happening") -> bool:
+    return one.known_at - one.at >= timedelta(hours=1)
 
 
 def row_of(timeline: "Timeline", step: "Step", reached: tuple[str, ...] = ()) -> Row:
@@ -274,9 +278,7 @@ def row_of(timeline: "Timeline", step: "Step", reached: tuple[str, ...] = ()) ->
     elif step.days * _DAY >= 2:  # microseconds
         said = f"{step.count:,} events: {_listed(_counted(timeline, step))}"
     else:
-        named = list(dict.fromkeys(happening(one, timeline.phrases) for one in step.happened))
-        more = step.count - len(step.happened)
-        said = _capital(_listed([*named, *([f"{more:,} more"] * (more > 0))]))
+        said = _capital(_happened(timeline, step))
     moves = [move for move in timeline.moves(step, _MOVED) if abs(move.points) >= 0.5]
     return Row(
         start=step.start,
@@ -288,6 +290,18 @@ def row_of(timeline: "Timeline", step: "Step", reached: tuple[str, ...] = ()) ->
         moved=", ".join(f"{clean(move.label)} {_signed(move.points)}" for move in moves),
         reached=reached,
     )
+
+
+def _happened(timeline: "Timeline", step: "Step") -> str:
+    """Name what happened at one moment; of many events, how many of each type."""
+    told = [one if one.what in timeline.mixed else replace(one, channel=None) for one in step.happened]
+    named = list(dict.fromkeys(happening(one, timeline.phrases) for one in told))
+    more = step.count - len(told)
+    if (len(named) <= _MANY and not more) or any(one.kind == _CHANGE for one in told):
+        return _listed([*named, *([f"{more:,} more"] * (more > 0))])
+    late = [_is_late(one) for one in told]
+    known = f", {'' if all(late) else 'some of them '}known only now" if any(late) else ""
+    return f"{step.count:,} events: {_listed(_counted(timeline, step))}{known}"
 
 
 def _counted(timeline: "Timeline", step: "Step") -> list[str]:
@@ -341,7 +355,7 @@ def _beginning(timeline: "Timeline") -> str:
 def _stages(timeline: "Timeline") -> list[str]:
     """Say for each stage what brought the lead there."""
     triggers = {trigger.stage: trigger for trigger in timeline.triggers}
-    said = []
+    said, together = list[str](), list[str]()
     for rank, stage in enumerate(timeline.stages):
         if rank < 2:
             continue
@@ -358,7 +372,11 @@ def _stages(timeline: "Timeline") -> list[str]:
                 else f"{name} ({line}): not reached."
             )
             continue
-        trigger = triggers[stage]
+        trigger, above = triggers[stage], timeline.stages[rank + 1 : rank + 2]
+        together.append(name)
+        if above and _alike(trigger, triggers.get(above[0])):
+            continue
+        name, together = " and ".join(together), []
         row = row_of(timeline, trigger.step)
         how = " by a rule of the policy" if trigger.by_rule else f" (from {whole(trigger.line)})"
         since = "" if trigger.held else "; no longer"
@@ -366,6 +384,13 @@ def _stages(timeline: "Timeline") -> list[str]:
         moment = f"by {row.end:%Y-%m-%d}" if not trigger.step.count else f"{row.end:%Y-%m-%d %H:%M}"
         said.append(f"{name}{how}: {moment}, {what} ({row.shown:+d}, to {whole(row.score)}){since}.")
     return said
+
+
+def _alike(one: "Trigger", other: "Trigger | None") -> bool:
+    """Whether one event brought the lead into two stages at once, by the same rule of the policy."""
+    if other is None or not (one.by_rule and other.by_rule):
+        return False
+    return (one.step.place, one.held) == (other.step.place, other.held)
 
 
 def _notes(timeline: "Timeline") -> list[str]:

@@ -1,5 +1,6 @@
 """A lead's score through its life, on arrays: what each event, each change and the time between them did."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -311,6 +312,13 @@ class Timeline:
         return found
 
     @cached_property
+    def mixed(self) -> frozenset[str]:
+        """The types of events that came in several ways, of which the channel tells something."""
+        known = self.happenings
+        seen = Counter(what for what, _ in {*zip(known.what.tolist(), known.channel.tolist(), strict=True)})
+        return frozenset(str(what) for what, ways in seen.items() if ways > 1)
+
+    @cached_property
     def triggers(self) -> tuple[Trigger, ...]:
         """The steps that brought the lead into the stages mql and sales_ready, where it got there."""
         found = []
@@ -449,10 +457,17 @@ def moments_of(since: Ints, start: int, as_of: int, most: int = MOST_STEPS) -> t
     >>> moments_of(np.array([5, 7, 9, 12]), 2, 20, most=2)
     (array([ 2,  4,  7,  8, 12, 20]), 2)
     """
-    news = np.unique(since[(since > start) & (since <= as_of)])
+    news = _each_once(since[(since > start) & (since <= as_of)])
     together = max(1, -(-len(news) // most))
     last = np.append(news[together - 1 :: together], news[-1:])
-    return np.unique(np.concatenate([[start], news[::together] - 1, last, [as_of]])), together
+    moments = np.sort(np.concatenate([[start], news[::together] - 1, last, [as_of]]), kind="stable")
+    return _each_once(moments), together
+
+
+def _each_once(ascending: Ints) -> Ints:
+    """Leave out what is equal to the one before."""
+    found: Ints = ascending[np.append(True, ascending[1:] != ascending[:-1])[: len(ascending)]]
+    return found
 
 
 def instant(microseconds: int) -> datetime:
