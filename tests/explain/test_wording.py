@@ -66,7 +66,7 @@ PRICING = {"event": "page_view", "content": "/pricing"}
             E("decayed_count", "email_click", half_life=14),
             2.3678,
             0.3,
-            "Recent e-mail clicks: 2.37, each counting half after 14 days; a typical lead has 0.3",
+            "Recent e-mail clicks: 2.4 (each counts half after 14 days); a typical lead has 0.3",
         ),
         (
             E("decayed_count", "email_click", half_life=14),

@@ -36,7 +36,8 @@ class Change:
     detail : mapping
         What to add to the lead so that `score_one` says the same: ``events`` (rows under the project's own
         names), ``fields`` (columns of the lead), ``as_of`` (the moment after it, in ISO 8601; None without a
-        clock), and where answers have a history, ``history`` (rows). For a rule: ``rule``, its name.
+        clock), where answers have a history, ``history`` (rows), and where it matters where the lead stood,
+        ``previous`` (a row). For a rule: ``rule``, its name.
     """
 
     kind: str
@@ -82,9 +83,12 @@ class Question:
     @property
     def text(self) -> str:
         """One sentence."""
-        chance, points = f"{100 * self.chance_of_change:.0f} in 100", f"{self.expected_move:.1f} points"
-        told = f"the answer would change the stage of {chance} such leads and move the score by {points}"
-        return f"{self.label}: {told}"
+        moved = f"move the score by {self.expected_move:.1f} points"
+        if round(100 * self.chance_of_change) == 0:
+            rarely = "hardly ever " if self.chance_of_change else ""
+            return f"{self.label}: the answer would {rarely or 'not '}change the stage, but {moved}"
+        chance = f"{100 * self.chance_of_change:.0f} in 100 such leads"
+        return f"{self.label}: the answer would change the stage of {chance} and {moved}"
 
 
 def nearest(moves: Sequence[Move], crosses: Bools, shift: Floats) -> list[int]:

@@ -230,8 +230,11 @@ def _count(of: _Counted, value: float | None, typical: float | None) -> str:
 
 def _decayed(of: _Counted, value: float | None, typical: float | None) -> str:
     half = days(of.feature.half_life or 0.0)
-    text = f"recent {of.noun.any}: {number(value or 0.0)}, each counting half after {half}"
-    return _amount(of, value or 0.0, typical or 0.0, text)
+    x, usual = value or 0.0, typical or 0.0
+    if not x:
+        return _amount(of, x, usual, "")
+    text = f"recent {of.noun.any}: {_roughly(x)} (each counts half after {half})"
+    return f"{text}{_beside(x, usual, _roughly)}"
 
 
 def _sum(of: _Counted, value: float | None, typical: float | None) -> str:
@@ -476,6 +479,11 @@ def _beside(value: float | None, typical: float | None, write: Callable[[float],
         return ""
     same = value is not None and write(value) == write(typical)
     return f"; a typical lead has {'the same' if same else write(typical)}"
+
+
+def _roughly(amount: float) -> str:
+    """Write an amount that fades: its later decimals say nothing, nor how far below all others it is."""
+    return "hardly any" if 0 < amount < 0.05 else number(round(amount, 1))
 
 
 def _percent(share: float) -> str:
