@@ -255,7 +255,7 @@ def preview(
             *_unseen(draft, in_force, left_out),
             *_shut_out(segments, further, sent),
             *_few(segments, draft, backtest),
-            *_poor_guide(backtest, capacity, seed),
+            *_poor_guide(backtest, sent.draft, capacity, seed),
         ),
     )
 
@@ -426,12 +426,12 @@ def _few(segments: Sequence[SegmentEffect], draft: Policy, backtest: Backtest) -
     return told
 
 
-def _poor_guide(backtest: Backtest, capacity: float | None, seed: int) -> list[str]:
+def _poor_guide(backtest: Backtest, sent: Bools, capacity: float | None, seed: int) -> list[str]:
     """Say why the weeks to come may differ."""
     if backtest.week is None:
         told = "the backtest has no weeks: how the draft fills a capacity is not known"
         return [] if capacity is None else [told]
-    found = drift(backtest, seed=seed)
+    found = drift(backtest, sent, seed=seed)
     if found is None:
         return ["fewer than 12 weeks have leads: too few to see whether recent ones differ from those before"]
     return list(found.sentences)
