@@ -39,8 +39,10 @@ DAY: Final = 86_400_000_000  # microseconds
 WEEK: Final = 7 * DAY
 MOST_RESPONSES: Final = 3
 REASONS: Final = 3  # that the hand-over list names
-_SOME: Final = 0.5  # points of score from which a content is named, or a question asked
-_TELLS: Final = 0.005  # or the chance that the answer changes the stage
+_SOME: Final = 0.5  # points of score from which a content is named
+_EVERY: Final = 1_000  # changes to choose from
+_TELLS: Final = 0.005  # the chance that an answer changes the stage from which a question is asked,
+_MOVES: Final = 1.0  # or the points of score that it is expected to move
 _NOT_ASKED: Final = ("lead_age", "filled_share")  # no field is missing where these are
 _MARK: Final = "leadscore hand-over"  # by which a list is known as one that this wrote
 _CARD: Final = re.compile(r"\d+-[0-9a-f]{12}\.html")
@@ -278,11 +280,27 @@ def _claims(
         return (), ()
     if alone.score != why.score:  # one person with other leads, whose rows count here too
         return (), ()
-    changes = what_if.changes(case.model, own.lead, **given, most=MOST_CHANGES)
+    changes = what_if.changes(case.model, own.lead, **given, most=_EVERY)
     asked = what_if.questions(case.model, own.lead, **given, most=MOST_QUESTIONS)
-    return changes, tuple(
-        one for one in asked if one.chance_of_change >= _TELLS or one.expected_move >= _SOME
+    return _varied(case, changes), tuple(
+        one for one in asked if one.chance_of_change >= _TELLS or one.expected_move >= _MOVES
     )
+
+
+def _varied(case: _Case, changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Choose changes of different sorts: of one type of event or field the nearest, and one that lowers."""
+    columns = case.model.bundle.contract.event_columns
+    raising, lowering = dict[tuple[object, ...], Change](), list[Change]()
+    for one in changes:
+        types = {event[columns["event_type"]] for event in one.detail.get("events", ())}
+        sort = (*sorted(types), *one.detail.get("fields", ()))
+        if STAGES.index(one.stage_after) < STAGES.index(one.stage_before):
+            lowering.append(one)
+        else:
+            raising.setdefault(sort, one)
+    room = MOST_CHANGES - bool(lowering)
+    up = list(raising.values())[:room]
+    return (*up, *lowering[: MOST_CHANGES - len(up)])
 
 
 def _interval(model: LeadModel, split: DriverPoints) -> tuple[float, float, float] | None:

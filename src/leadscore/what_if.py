@@ -75,7 +75,8 @@ def changes(
     lower it; sales ready, what would lower it. Only what can happen: one to five events of a kind that the
     model knows and that leads do themselves, an hour apart and scored an hour after the last; 7, 14 or 30
     days without anything; an answer to a field that is missing. Two of these together only where none alone
-    raises it. Where those hours alone would do it, no event is said to.
+    raises it. Where those hours alone would do it, no event is said to; nor is one said to lower it, as what
+    a lead does is no reason to leave it alone.
 
     Parameters
     ----------
@@ -84,7 +85,8 @@ def changes(
         As for `LeadModel.score_one`; what is later than `as_of` does not count. From now on the lead stands
         in the stage that it is in, so that hysteresis holds it there.
     most : int
-        At most so many, the nearest first; of an MQL what raises it before what lowers it.
+        At most so many, the nearest first and those by a rule of the policy after the others, since they hold
+        for every lead; of an MQL what raises it before what lowers it.
 
     Returns
     -------
@@ -335,12 +337,11 @@ def _columns(case: _Case, matrix: Floats) -> Floats:
 def _crossing(case: _Case, found: _Tried) -> tuple[Bools, Bools]:
     """Say which moves raise the lead over the next line, and which lower it; not by the hours alone."""
     goal = max(case.rank + 1, _MQL)
-    up, down = found.rank >= goal, (found.rank < case.rank) & (case.rank >= _MQL)
     hours = np.array([move.hours for move in found.moves], np.int64)
-    if (up | down)[hours > 0].any():
+    up, down = found.rank >= goal, (found.rank < case.rank) & (case.rank >= _MQL) & (hours == 0)
+    if up[hours > 0].any():
         idle = _tried(case, [Move(days=hour / 24) for hour in range(int(hours.max()) + 1)])
         up &= ~((hours > 0) & (idle.rank >= goal)[hours])
-        down &= ~((hours > 0) & (idle.rank < case.rank)[hours])
     return up, down
 
 
@@ -353,8 +354,10 @@ def _chosen(case: _Case, found: _Tried, crosses: Bools) -> list[Change]:
         crosses = crosses & ~(answers & (chance == 0))
         order = np.argsort(np.where(answers, -chance, 0), kind="stable")
     moves = [found.moves[place] for place in order.tolist()]
-    chosen = nearest(moves, crosses[order], found.score[order] - case.now.score)
-    return [_change(case, found, int(order[place])) for place in chosen]
+    chosen = order[nearest(moves, crosses[order], found.score[order] - case.now.score)].tolist()
+    by_rule = {place: _rule_of(case.model, found.matrix[place : place + 1]) for place in chosen}
+    chosen.sort(key=lambda place: by_rule[place] is not None)
+    return [_change(case, found, place, by_rule[place]) for place in chosen]
 
 
 def _chances(case: _Case, found: _Tried) -> Floats:
@@ -378,10 +381,9 @@ def _chances(case: _Case, found: _Tried) -> Floats:
     return chance
 
 
-def _change(case: _Case, found: _Tried, place: int) -> Change:
+def _change(case: _Case, found: _Tried, place: int, rule: Rule | None) -> Change:
     move, rank, now = found.moves[place], int(found.rank[place]), case.now
     score, stage = float(found.score[place]), STAGES[rank]
-    rule = _rule_of(case.model, found.matrix[place : place + 1])
     return Change(
         kind=move.kind,
         text=sentence(
