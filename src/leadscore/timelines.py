@@ -1,6 +1,6 @@
 """From tables to a lead's timeline: what `LeadModel.score` gives, at every moment that matters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,7 +142,7 @@ def changed(
     """
     people = read_people(model, leads, events, as_of, history)
     place = people.place(lead_id)
-    one = _one(people, place)
+    one = tables_of(people, place)
     happenings = _happenings(model, one, people.as_of)
     start = _beginning(one, happenings, people.as_of, before, model.bundle.contract.timezone)
     rows = _rows(model, one, np.array([start, people.as_of]))
@@ -253,15 +253,18 @@ def follow(model: LeadModel, people: People, place: int, since: Moment, *, drive
         As for `timeline`.
     """
     bundle, lead_id = model.bundle, people.lead_id[place]
-    one = _one(people, place)
+    one = tables_of(people, place)
     happenings = _happenings(model, one, people.as_of)
     start = _beginning(one, happenings, people.as_of, since, bundle.contract.timezone)
     moments, together = moments_of(happenings.since, start, people.as_of)
-    rows = _rows(model, one, moments)
-    log_odds = bundle.calibration.log_odds(bundle.scorer.margin(model.matrix(rows)))
-    chance = probability(log_odds)
-    policy = model.policy
-    concepts, parts = _parts(model, rows) if drivers else ((), None)
+    rows = _rows(model, one, moments, _asked(model))
+    if drivers:
+        split = model.split(rows)
+        log_odds, (concepts, parts) = split.log_odds, _parts(model, split)
+    else:
+        log_odds = bundle.calibration.log_odds(bundle.scorer.margin(model.matrix(rows)))
+        concepts, parts = (), None
+    chance, policy = probability(log_odds), model.policy
     chances, lines = _lines(model, rows.take(np.array([len(rows) - 1])))
     return Timeline(
         lead_id=lead_id if isinstance(lead_id, str) else int(lead_id),
@@ -292,11 +295,17 @@ def rows_at(model: LeadModel, people: People, place: int, moments: Ints) -> Snap
     DataError
         The lead came in later than the people were read, or was closed.
     """
-    return _rows(model, _one(people, place), moments)
+    return _rows(model, tables_of(people, place), moments)
 
 
-def _one(people: People, place: int) -> Tables:
-    """Give the tables of one lead, and refuse a lead that `LeadModel.score` would leave out."""
+def tables_of(people: People, place: int) -> Tables:
+    """Give the tables of one of the people from `read_people`.
+
+    Raises
+    ------
+    DataError
+        It is a lead that `LeadModel.score` would leave out.
+    """
     row = int(people.row[place])
     _refuse_absent(people, row, people.lead_id[place])
     return _only(people.tables, row)
@@ -400,19 +409,36 @@ def _beginning(one: Tables, happenings: Happenings, as_of: int, since: Moment, t
     return max(start, begin)
 
 
-def _rows(model: LeadModel, one: Tables, moments: Ints) -> Snapshot:
-    """Take one lead as it was at each moment, as `snapshot` takes many as they were at one."""
+def _asked(model: LeadModel) -> set[str]:
+    """Name the columns that a score and its stage depend on."""
+    policy = model.policy
+    rules = (*policy.suppress, *policy.fast_track)
+    by_rules = (condition.column for rule in rules for condition in rule.when)
+    segment = () if policy.segment is None else (policy.segment,)
+    return {*model.bundle.scorer.used, *by_rules, *segment}
+
+
+def _rows(model: LeadModel, one: Tables, moments: Ints, asked: Collection[str] | None = None) -> Snapshot:
+    """Take one lead as it was at each moment, as `snapshot` takes many as they were at one.
+
+    Of columns that are not asked for nothing is known: they are missing.
+    """
     features, lead = model.bundle.features, np.zeros(len(moments), np.int64)
-    matrix = np.empty((len(moments), len(features)), order="F")
-    counted = [j for j, feature in enumerate(features) if isinstance(feature, EventFeature)]
-    plan = plan_of(tuple(feature for feature in features if isinstance(feature, EventFeature)))
-    matrix[:, counted] = prefixes(plan, one.events or NO_EVENTS, moments)
-    for j, feature in enumerate(features):
-        if not isinstance(feature, EventFeature):
-            matrix[:, j] = attribute(feature, one, lead, moments)
+    matrix = np.full((len(features), len(moments)), np.nan)
+    counted: list[int] = []
+    plan: list[EventFeature] = []
+    for j, (feature, column) in enumerate(zip(features, model.bundle.columns, strict=True)):
+        if asked is not None and column.name not in asked:
+            continue
+        if isinstance(feature, EventFeature):
+            counted.append(j)
+            plan.append(feature)
+        else:
+            matrix[j] = attribute(feature, one, lead, moments)
+    matrix[counted] = prefixes(plan_of(tuple(plan)), one.events or NO_EVENTS, moments).T
     return Snapshot(
         features=tuple(features),
-        matrix=matrix,
+        matrix=matrix.T,
         lead_id=one.lead_id.take(lead),
         position=one.position.take(lead),
         as_of=moments,
@@ -426,10 +452,10 @@ def _rows(model: LeadModel, one: Tables, moments: Ints) -> Snapshot:
     )
 
 
-def _parts(model: LeadModel, rows: Snapshot) -> tuple[tuple[tuple[str, str, str], ...], Floats]:
+def _parts(model: LeadModel, split: DriverPoints) -> tuple[tuple[tuple[str, str, str], ...], Floats]:
     """Add up the drivers of each concept, as cards do."""
     about, called = _concepts(model)
-    keys, parts = grouped(model.split(rows).points, about)
+    keys, parts = grouped(split.points, about)
     return tuple((concept, called[family, concept], family) for family, concept in keys), parts
 
 
@@ -455,7 +481,9 @@ def _entries(model: LeadModel, split: DriverPoints, M: Floats) -> Iterator[Entry
     for key, before, after in zip(keys, *sums.tolist(), strict=True):
         family, concept = key
         mine = (d for d, own in enumerate(about) if own == key)
-        columns = [scorer.columns[place[name]] for name in speakers(mine, moved, scorer, declared)]
+        columns = [
+            scorer.columns[place[name]] for name in speakers(mine, moved, scorer.driver_columns, declared)
+        ]
         text = called[key]
         if columns:
             values = [{c.name: value_of(float(row[place[c.name]]), c) for c in columns} for row in M]

@@ -6,8 +6,10 @@ then gives every moment. Only what decays is computed for each pair of an event 
 weight is rounded.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+import math
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from leadscore.data.contract import Events, Floats, Ints
 from leadscore.features.kernel import _LIFTS, LARGEST_VALUE, _atoms_of, _Part, compared
 from leadscore.features.plan import DAY, VALUE, WEIGHT, Plan, Term
 
-_PAIRS = 2**16  # events x moments looked at at a time: they stay next to the processor
+_PAIRS = 2**17  # events x moments looked at at a time: they stay next to the processor
 _NEVER = np.iinfo(np.int64).max
 # Half-lives after which the largest that an event can bring is less than half a unit.
 _GONE: Mapping[str, int] = {"weights": 34, "values": 58}
@@ -57,11 +59,11 @@ def prefixes(plan: Plan, events: Events, moments: Ints) -> Floats:
     order = np.argsort(moments, kind="stable")
     log = _Log(plan, events, moments[order])
     found = np.zeros((len(moments), plan.columns), order="F")
-    for term in plan.terms:
+    for term, reads in zip(plan.terms, _reads_of(plan), strict=True):
         if log.value is None and term.measure.has == "value":
             continue
         fill = _extremes if term.measure.name in _EXTREME else _decayed if term.half_life else _counted
-        fill(term, log, found)
+        fill(term, reads, log, found)
     found = compared(plan, found)
     if (order[1:] < order[:-1]).any():
         found[order] = found.copy()
@@ -109,50 +111,60 @@ def _numbered(codes: NDArray[np.int32], words: tuple[str, ...]) -> NDArray[np.in
     return np.array([*(number.setdefault(word, len(number)) for word in words), -1], np.int32)[codes]
 
 
-def _targets(term: Term) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
-    """Give each column of the result that a term fills, its bucket and the term's columns that it adds up."""
+class _Reads(NamedTuple):
+    """What is read off a term's columns: which of them add up, and the columns of the result."""
+
+    sets: tuple[NDArray[np.bool_], ...]  # by column of the term; what does not matter is at the last
+    targets: tuple[tuple[int, int, int], ...]  # a column of the result, its bucket and its set
+
+    def rows(self, column: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Find the events of each set."""
+        return [np.flatnonzero(inside[column]) for inside in self.sets]
+
+
+@lru_cache(maxsize=64)
+def _reads_of(plan: Plan) -> tuple[_Reads, ...]:
+    return tuple(map(_reads, plan.terms))
+
+
+def _reads(term: Term) -> _Reads:
     starts = np.arange(len(term.targets)) if term.starts is None else term.starts
+    number: dict[bytes, int] = {}
+    sets: list[NDArray[np.bool_]] = []
+    targets: list[tuple[int, int, int]] = []
     for target, places in zip(term.targets.tolist(), np.split(term.take, starts[1:]), strict=True):
         columns, buckets = np.divmod(places, term.buckets)
-        yield target, int(buckets[0]), columns
-
-
-class _Rows:
-    """The events of each set of a term's columns, looked up once."""
-
-    def __init__(self, term: Term, log: _Log) -> None:
-        self.column = term.column.take(log.atom)
-        self.width = term.width
-        self.known: dict[bytes, NDArray[np.intp]] = {}
-
-    def of(self, columns: NDArray[np.intp]) -> NDArray[np.intp]:
         key = columns.tobytes()
-        if key not in self.known:
-            inside = np.zeros(self.width + 1, np.bool_)  # what does not matter is at the last
-            inside[columns] = True
-            self.known[key] = np.flatnonzero(inside[self.column])
-        return self.known[key]
+        if key not in number:
+            number[key] = len(sets)
+            sets.append(np.isin(np.arange(term.width + 1), columns))
+        targets.append((target, int(buckets[0]), number[key]))
+    return _Reads(tuple(sets), tuple(targets))
 
 
-def _counted(term: Term, log: _Log, found: Floats) -> None:
+def _counted(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
     """Let each event count from the moment at which it is known until its window has passed."""
-    rows, bounds = _Rows(term, log), log.bounds
+    column, bounds = term.column.take(log.atom), log.bounds
     if term.measure.distinct:
-        rows.column, until = _things(term, log)
+        column, until = _things(term, log)
         bounds = log.places(until)
     lift = 1 if term.measure.distinct else _LIFTS[term.measure.name](log.part, 0.0)
     size, per_one = len(log.moments) + 1, _PER_ONE.get(term.measure.name, 1.0)
-    for target, bucket, columns in _targets(term):
-        some = rows.of(columns)
-        first, last = bounds[0][some], bounds[-1 if bucket == term.buckets - 1 else bucket + 1][some]
-        if isinstance(lift, int):
-            added = np.bincount(first, minlength=size)
-            added -= np.bincount(last, minlength=size)
-        else:
-            added = np.zeros(size, np.int64)
-            np.add.at(added, first, lift[some])
-            np.subtract.at(added, last, lift[some])
+    rows = reads.rows(column)
+    begun = [_added(bounds[0], own, lift, size) for own in rows]
+    for target, bucket, own in reads.targets:
+        last = bounds[-1 if bucket == term.buckets - 1 else bucket + 1]
+        added = begun[own] - _added(last, rows[own], lift, size)
         np.divide(np.cumsum(added, out=added)[:-1], per_one, out=found[:, target])
+
+
+def _added(place: Ints, rows: NDArray[np.intp], lift: Ints | int, size: int) -> Ints:
+    """Add up what some events bring at their places."""
+    if isinstance(lift, int):
+        return np.bincount(place[rows], minlength=size)
+    added = np.zeros(size, np.int64)
+    np.add.at(added, place[rows], lift[rows])
+    return added
 
 
 def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
@@ -180,12 +192,12 @@ def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
     return column, until
 
 
-def _extremes(term: Term, log: _Log, found: Floats) -> None:
+def _extremes(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
     """Give the least or greatest age of events."""
     merge, none = _EXTREME[term.measure.name]
-    rows, size = _Rows(term, log), len(log.moments)
-    for target, _, columns in _targets(term):
-        some = rows.of(columns)
+    rows, size = reads.rows(term.column.take(log.atom)), len(log.moments)
+    for target, _, own in reads.targets:
+        some = rows[own]
         at = np.full(size + 1, none, np.int64)
         merge.at(at, log.bounds[0][some], log.at[some])
         at = merge.accumulate(at)[:size]
@@ -194,7 +206,7 @@ def _extremes(term: Term, log: _Log, found: Floats) -> None:
         found[seen, target] = (log.moments[seen] - at[seen]) / DAY
 
 
-def _decayed(term: Term, log: _Log, found: Floats) -> None:
+def _decayed(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
     """Add up what events bring after some half-lives, rounded one by one as in the kernel."""
     moments, half_life = log.moments, term.half_life
     column = term.column.take(log.atom)
@@ -212,12 +224,14 @@ def _decayed(term: Term, log: _Log, found: Floats) -> None:
     first = moments.min(initial=_NEVER)
     moment, happened = (moments - first).astype(np.float64)[:, None], (at - first).astype(np.float64)
     step = max(1, _PAIRS // max(1, len(rows)))
+    room = np.empty(step * len(rows))
     for block in (slice(start, start + step) for start in range(0, len(moments), step)):
         start, end = moments[block][[0, -1]].tolist()
         seen = np.flatnonzero((since <= end) & (at >= start - gone))
         if not len(seen):
             continue
-        brought = np.subtract(moment[block], happened[seen])
+        shape = len(moment[block]), len(seen)
+        brought = np.subtract(moment[block], happened[seen], out=room[: math.prod(shape)].reshape(shape))
         brought *= -1.0 / (half_life * DAY)
         np.exp2(brought, out=brought)
         if worth is not None:
@@ -231,5 +245,6 @@ def _decayed(term: Term, log: _Log, found: Floats) -> None:
         # Whole weights are exact as floats; values may be larger.
         units = brought if worth is None else brought.astype(np.int64)
         sums[block, own[edges]] = np.add.reduceat(units, edges, axis=1)
-    for target, _, columns in _targets(term):
+    for target, _, some in reads.targets:
+        columns = np.flatnonzero(reads.sets[some])
         found[:, target] = sums[:, columns].sum(axis=1) / _PER_ONE[term.measure.name]
