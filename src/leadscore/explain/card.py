@@ -373,6 +373,11 @@ def explanations(
     about = concepts_of(scorer, declared)
     keys, sums = grouped(split.points, about)
     members = {key: [d for d, own in enumerate(about) if own == key] for key in keys}
+    driver_columns = scorer.driver_columns
+    columns_of = {
+        key: tuple(dict.fromkeys(name for d in own for name in driver_columns[d]))
+        for key, own in members.items()
+    }
     parts = np.column_stack([split.clip, sums])
     totals = [whole(score) - whole(split.base) for score in split.score.tolist()]
     integers = shown_integers(parts, totals).tolist()
@@ -381,10 +386,10 @@ def explanations(
 
     def told(i: int, key: tuple[str, str]) -> tuple[str, str, tuple[str, ...]]:
         """Give a concept's label, text and columns."""
-        behind = tuple(dict.fromkeys(name for d in members[key] for name in scorer.driver_columns[d]))
+        behind = columns_of[key]
         if not behind:
             return capital(key[1]), capital(key[1]), behind
-        columns = speakers(members[key], np.abs(split.points[i]), scorer, declared)
+        columns = speakers(members[key], np.abs(split.points[i]), driver_columns, declared)
         values = {name: value_of(float(M[i, place[name]]), scorer.columns[place[name]]) for name in columns}
         text = spoken(values, typical, declared, phrases)
         return heading(declared[behind[0]], phrases), text, behind

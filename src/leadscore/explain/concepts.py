@@ -120,7 +120,10 @@ def heading(feature: Feature, phrases: Phrases = USUAL) -> str:
 
 
 def speakers(
-    drivers: Iterable[int], sizes: Floats, scorer: Scorer, declared: Mapping[str, Feature]
+    drivers: Iterable[int],
+    sizes: Floats,
+    driver_columns: Sequence[tuple[str, ...]],
+    declared: Mapping[str, Feature],
 ) -> tuple[str, ...]:
     """Say which columns speak for a concept: of each of its fields the one with the most points.
 
@@ -130,7 +133,8 @@ def speakers(
         The concept's, among the scorer's.
     sizes : array of shape (d,)
         Of each driver's points. A field without any is silent, unless all are.
-    scorer : Scorer
+    driver_columns : sequence of tuple of str
+        Of the scorer.
     declared : mapping of str to Feature
         By column name.
 
@@ -141,7 +145,7 @@ def speakers(
     """
     first: dict[tuple[str, ...], str] = {}
     for driver in sorted(drivers, key=lambda d: -sizes[d]):
-        for column in scorer.driver_columns[driver][:1]:
+        for column in driver_columns[driver][:1]:
             if sizes[driver] or not first:
                 first.setdefault(declared[column].reads, column)
     return tuple(first.values())
