@@ -28,6 +28,7 @@ from leadscore.models.scorer import Scorer
 from leadscore.models.uncertainty import Interval
 from leadscore.policy.backtest import Backtest
 from leadscore.policy.policy import Policy
+from leadscore.policy.staging import require_fit
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -329,8 +330,7 @@ def _read(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         raise ModelError(explain("features that make the scorer's columns", "other ones", _RESTORE))
     if bundle.familiar is not None and bundle.familiar.columns != bundle.scorer.columns:
         raise ModelError(explain("training leads of the scorer's columns", "other ones", _RESTORE))
-    for rule in (*bundle.policy.suppress, *bundle.policy.fast_track):
-        rule.holds(np.empty((0, len(bundle.columns))), bundle.columns)
+    require_fit(bundle.policy, bundle.columns)
     return bundle
 
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -21,6 +21,7 @@ from leadscore.cli.options import (
     Leads,
     Model,
     NoMlflow,
+    Previous,
     Withhold,
 )
 from leadscore.cli.points import points
@@ -181,6 +182,7 @@ def score(
     out: Annotated[Path, typer.Option(help="Where the scores go: .csv, .parquet or .jsonl.")],
     events: Events = None,
     history: History = None,
+    previous: Previous = None,
     as_of: AsOf = None,
     also: Also = None,
     withhold: Withhold = False,
@@ -192,8 +194,15 @@ def score(
     show.require_place(require_table_name(out), model, leads, events, history)
     loaded = load(model)
     further = [name.strip() for names in also or () for name in names.split(",")]
-    moment = show.moment(as_of, loaded)
-    frame = loaded.score(leads, events, moment, history=history, also=further, withhold=withhold)
+    frame = loaded.score(
+        leads,
+        events,
+        show.moment(as_of, loaded, previous),
+        history=history,
+        previous=previous or None,
+        also=further,
+        withhold=withhold,
+    )
     show.findings(frame.attrs["findings"])
     if not loaded.bundle.calibrated:
         do = "they are withheld, and the rank is given" if withhold else "--withhold gives the rank alone"
@@ -208,6 +217,7 @@ def explain_lead(
     lead: Annotated[str | None, typer.Option(help="The id of the lead.", metavar="ID")] = None,
     events: Events = None,
     history: History = None,
+    previous: Previous = None,
     as_of: AsOf = None,
     every: Annotated[
         bool, typer.Option("--all", help="Cards of the best leads in place of one, with a ranked list.")
@@ -231,16 +241,16 @@ def explain_lead(
         found = "both" if every else "neither"
         raise UsageError(explain("--lead ID for one lead, or --all", found, "choose one of them"))
     if every:
-        hand_over(model, leads, events, history, as_of, top, out)
+        hand_over(model, leads, events, history, previous, as_of, top, out)
         return
     show.require_place(out, model, leads, events, history)
     loaded = load(model)
-    moment = show.moment(as_of, loaded)
+    given: dict[str, Any] = {"lead_id": lead, "history": history, "previous": previous or None}
+    moment = show.moment(as_of, loaded, previous)
     if short:
-        why: Explanation | Card = loaded.explain(leads, events, moment, lead_id=lead, history=history)[0]
+        why: Explanation | Card = loaded.explain(leads, events, moment, **given)[0]
     else:
-        digest = bundle.digest(model)
-        why = cards.card(loaded, leads, events, moment, lead_id=lead, history=history, digest=digest)
+        why = cards.card(loaded, leads, events, moment, **given, digest=bundle.digest(model))
     text = {
         Format.text: lambda: why.text(all_reasons=all_reasons),
         Format.json: lambda: show.as_json(why.to_dict()),
@@ -257,6 +267,7 @@ def hand_over(
     leads: Path,
     events: Path | None,
     history: Path | None,
+    previous: list[Path] | None,
     as_of: str | None,
     top: int | None,
     out: Path | None,
@@ -273,10 +284,11 @@ def hand_over(
         loaded,
         leads,
         events,
-        show.moment(as_of, loaded),
+        show.moment(as_of, loaded, previous),
         folder=out,
         top=top,
         history=history,
+        previous=previous or None,
         digest=bundle.digest(model),
         progress=show.progress,
     )

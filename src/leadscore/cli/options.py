@@ -20,6 +20,14 @@ Model = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")
 Leads = Annotated[Path, typer.Argument(metavar="LEADS", help="The leads as the config describes them.")]
 Events = Annotated[Path | None, typer.Option(help="The events of these leads.")]
 History = Annotated[Path | None, typer.Option(help="How the attributes of these leads changed.")]
+Previous = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Where the leads stood before: lead_id with stage or recycled_at, as score, queue or recycle "
+        "wrote it. May be given more than once, the oldest first.",
+        metavar="FILE",
+    ),
+]
 AsOf = Annotated[str | None, typer.Option(help="The moment of the score; now, if not given.", metavar="TIME")]
 Also = Annotated[
     list[str] | None,

@@ -97,14 +97,17 @@ def read_earlier(previous: Any, contract: Contract, lead_id: NDArray[Any], when:
             ahead += int((ours & present & (at >= when)).sum())
             seen = ours & present & (at < when)
             np.maximum.at(latest, lead[seen], at[seen])
-    findings = []
-    if rows and n and not matched:
-        findings.append(f"previous: none of its {rows:,} rows is of a lead that is scored: all count as new")
-    if untimed:
-        findings.append(f"previous: {untimed:,} times do not count, as no moment (as_of) is given")
-    if ahead:
-        findings.append(f"previous: later than the moment: {ahead:,} times left out")
-    return Earlier(found.stage, found.handed, found.recycled, tuple(findings))
+    told = {
+        "of no lead that is scored, so that all count as new": rows if n and not matched else 0,
+        "times that do not count, as no moment (as_of) is given": untimed,
+        "times later than the moment": ahead,
+    }
+    findings = tuple(
+        f"previous: {what}: {count:,} {'row' if count == 1 else 'rows'} left out"
+        for what, count in told.items()
+        if count
+    )
+    return Earlier(found.stage, found.handed, found.recycled, findings)
 
 
 def standing_of(earlier: Earlier, group: Ints, when: int | None) -> Standing:
