@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadscore.errors import UsageError, explain, shown
-from leadscore.evaluation.metrics import interval
 from leadscore.models.matrix import Floats
 from leadscore.policy.backtest import Backtest
-from leadscore.policy.figures import Money, values_of
+from leadscore.policy.figures import Money, bounds, shares_of, values_of
 from leadscore.policy.lines import Lines, ruled, separating
 from leadscore.policy.policy import Policy
 
@@ -137,12 +136,12 @@ def curve(
         other = _drawn(separating(ruled(backtest, base, backtest.points), backtest.y), backtest, draws, rng)
         volume = np.repeat(drawn.volume[:1, 1:], draws + 1, axis=0)
         wins = np.stack([np.interp(volume[0], v, w) for v, w in zip(other.volume, other.wins, strict=True)])
-        points = _bands(_values(volume, wins, other, backtest, money))
+        points = _bands(_values(volume, wins, other, backtest, money), volume[0], backtest)
     thresholds = np.array([lines.shortest(place) for place in drawn.places.tolist()])
     best, between = (None, None) if money is None else _best(thresholds, own["profit_per_week"])
     return Curve(
         thresholds=thresholds,
-        bands=_bands(own),
+        bands=_bands(own, drawn.volume[0, 1:], backtest),
         points=points,
         leads=len(backtest.y),
         wins=int(backtest.y.sum()),
@@ -183,8 +182,12 @@ def _values(
     return values_of(volume, wins, leads, drawn.all_wins, backtest.weeks or 1, money)
 
 
-def _bands(values: Mapping[str, Floats]) -> dict[str, Band]:
-    return {name: Band(drawn[0], *interval(drawn[1:])) for name, drawn in values.items()}
+def _bands(values: Mapping[str, Floats], volume: Floats, backtest: Backtest) -> dict[str, Band]:
+    shares = shares_of(volume, float(len(backtest.y)), float(backtest.y.sum()))
+    return {
+        name: Band(drawn[0], *bounds(drawn, *shares.get(name, (np.nan, 1.0))))
+        for name, drawn in values.items()
+    }
 
 
 def _best(thresholds: Floats, profit: Floats) -> tuple[float, tuple[float, float]]:

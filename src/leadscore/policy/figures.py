@@ -24,6 +24,7 @@ FIGURES: Final = (
 MONEY_FIGURES: Final = ("cost_per_week", "profit_per_week")
 _Z: Final = 1.959963984540054
 _TAIL: Final = 0.025
+_NO_SHARE: Final = (math.nan, 1.0)
 _T: Final = (_Z, 12.706, 4.303, 3.182)  # of Student's t; without any degree of freedom only arrivals scatter
 
 
@@ -296,12 +297,13 @@ def _drawn(
 ) -> list[_Drawn]:
     values = values_of(counted.volume, counted.wins, counted.leads, counted.all_wins, weeks, money)
     leads, wins = float(counted.leads[0, 0]), float(counted.all_wins[0, 0])
+    shares = shares_of(counted.volume[0], leads, wins)
     found = []
     for place, line in enumerate(lines):
-        volume = float(counted.volume[0, place])
-        shares = {"precision": (volume, 1.0), "recall": (wins, 1.0), "lift": (volume, leads / max(wins, 1.0))}
         for name, of_lines in values.items():
-            found.append(_Drawn(line, name, segment, of_lines[:, place], *shares.get(name, ())))
+            trials, unit = shares.get(name, _NO_SHARE)
+            of = float(np.broadcast_to(trials, len(lines))[place])
+            found.append(_Drawn(line, name, segment, of_lines[:, place], of, unit))
     for one, other in differences:
         a, b = lines.index(one), lines.index(other)
         for name, of_lines in values.items():
@@ -311,16 +313,35 @@ def _drawn(
 
 def _summed_up(drawn: Sequence[_Drawn]) -> tuple[Figure, ...]:
     table = np.column_stack([each.values for each in drawn])
-    value, (low, high) = table[0], interval(table[1:])
     trials, unit = (np.array([getattr(each, name) for each in drawn]) for name in ("trials", "unit"))
-    end = _TAIL ** (1 / np.maximum(trials, 1.0))
-    low = np.where((value >= unit) & (trials > 0), np.minimum(low, unit * end), low)
-    high = np.where((value == 0) & (trials > 0), np.maximum(high, unit * (1 - end)), high)
-    numbers = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
+    low, high = bounds(table, trials, unit)
+    numbers = zip(table[0].tolist(), low.tolist(), high.tolist(), strict=True)
     return tuple(
         Figure(each.line, each.figure, *three, segment=each.segment)
         for each, three in zip(drawn, numbers, strict=True)
     )
+
+
+def bounds(table: Floats, trials: Floats | float, unit: Floats | float) -> tuple[Floats, Floats]:
+    """Give the 95 % percentile interval of each column; the first row is the data, the others the draws.
+
+    A share of none or all of so many trials, in its unit, ends where the interval of Clopper and Pearson
+    does; `trials` is nan where it is no share. Draws where a figure is not defined are left out.
+    """
+    value, draws = table[0], table[1:]
+    whole = ~np.isnan(draws).any(axis=0)
+    low, high = np.empty(len(value)), np.empty(len(value))
+    low[whole], high[whole] = np.percentile(draws[:, whole], (2.5, 97.5), axis=0)
+    low[~whole], high[~whole] = interval(draws[:, ~whole])
+    end, judged = _TAIL ** (1 / np.maximum(trials, 1.0)), np.asarray(trials) > 0
+    low = np.where(judged & (value >= unit), np.minimum(low, unit * end), low)
+    high = np.where(judged & (value == 0), np.maximum(high, unit * (1 - end)), high)
+    return low, high
+
+
+def shares_of(volume: Floats, leads: float, wins: float) -> dict[str, tuple[Floats | float, float]]:
+    """Say of the figures that are shares, of how many leads, and in what unit."""
+    return {"precision": (volume, 1.0), "recall": (wins, 1.0), "lift": (volume, leads / max(wins, 1.0))}
 
 
 def values_of(
