@@ -20,7 +20,7 @@ from leadscore.data.contract import HistoryColumns, Identity
 from leadscore.errors import DataError, UsageError
 from leadscore.explain import strip
 from leadscore.explain.drivers import whole
-from leadscore.explain.ledger import ledger
+from leadscore.explain.ledger import Entry, ledger, settled
 from leadscore.explain.timeline import MOST_STEPS, Happenings, Timeline, moments_of
 from leadscore.features.declare import AttributeFeature
 from leadscore.policy.policy import STAGES, Policy
@@ -168,6 +168,35 @@ def test_hostile_events_stay_text(what):
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in page
     json.loads(json.dumps(line.to_dict()))
+    article = line._repr_html_()  # for notebooks: the page's article with the page's style
+    assert article.startswith(f"<style>{style}</style>")
+    assert article.partition("</style>")[2].strip() in page
+
+
+def test_hostile_names_of_a_ledger_stay_text():
+    lines = ({"mql": 50.0}, {"mql": 41.0, "sales_ready": 70.0})
+    entries = [Entry(HOSTILE, HOSTILE, "fit", 5.0 - n, 0, 0.0, 5.0 - n, f"{HOSTILE} {n}") for n in range(10)]
+    book = settled(
+        entries,
+        lead_id=HOSTILE,
+        named=("one", HOSTILE),
+        score=(30.0, 35.0),
+        stage=("unqualified", "mql"),
+        stage_reason=("", HOSTILE),
+        lines=lines,
+    )
+    page, article = book.html(), book._repr_html_()
+    assert not {"script", "img"} & set(Tags(page).found)
+    assert "{{ 7*7 }}" in page
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in page
+    assert article.partition("</style>")[2].strip() in page
+    numbers = [int(n.replace("−", "-")) for n in re.findall(r'class="ls-points">([−+]?\d+)<', page)]
+    assert (numbers[0], numbers[-1]) == (30, 35)
+    assert sum(numbers[:-1]) == numbers[-1]
+    assert "everything else (" in page.lower()
+    assert "MQL from 50 (one), from 41 (" in page
+    assert "Sales ready no line (one), from 70 (" in page
 
 
 def test_what_the_text_says():
@@ -502,13 +531,17 @@ def test_what_differs_between_two_models_and_two_policies(model_of, some, as_of)
         base = sum(entry.points for entry in book.entries if entry.family == "base")
         assert base == pytest.approx(why[other].base - why[one].base, abs=1e-9)
         assert f"{one} against {other}" in book.text()
+        alike = [entry for entry in book.entries if entry.before and entry.after and entry.family != "base"]
+        assert alike
+        for entry in alike:
+            assert re.search(rf"\({one}: [+-]?\d+; {other}: [+-]?\d+\)$", entry.text)
     model = model_of["boosted"]
     moved = LeadModel(model.bundle, Policy(mql=0.01, sales_ready=0.02, revision=2))
     book = ledger(why["boosted"], moved.explain(leads, events, as_of)[0])
     assert book.entries == ()
     assert book.stage == (why["boosted"].stage, "sales_ready")
     assert "policy revision 1 against policy revision 2" in book.text()
-    assert re.search(r"MQL from \d+, before from \d+\.", book.text())
+    assert re.search(r"MQL from \d+ \(policy\s+revision 1\), from \d+ \(policy\s+revision 2\)\.", book.text())
     other = replace(why["boosted"], lead_id="another")
     with pytest.raises(UsageError, match="two explanations of one lead"):
         ledger(why["boosted"], other)

@@ -2,19 +2,22 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from leadscore.errors import UsageError, explain, shown
-from leadscore.explain.card import Driver, Explanation, stage_name
+from leadscore.explain import layout
+from leadscore.explain.card import Driver, Explanation, capital, stage_name
 from leadscore.explain.concepts import uncapital
 from leadscore.explain.drivers import shown_integers, whole
 from leadscore.explain.wording import clean
 
 BASE: Final = "base"
+NOW: Final = ("before", "now")
 MOST_ENTRIES: Final = 8  # differences that are lines of their own
+_ARTICLE: Final = "ledger.html.j2"
 _TYPICAL: Final = re.compile(r"; (?:a typical lead|typically)\b[^;]*$")
 
 
@@ -102,24 +105,58 @@ class Ledger:
         str
         """
         first, last = self.shown_score
+        told, rest = self._listed()
         lines = textwrap.wrap(f"Lead {clean(self.lead_id)}: {self.named[0]} against {self.named[1]}", width)
         lines += ["", *_line(f"{first:d}", f"{self.named[0]} · {stage_name(self.stage[0])}", width)]
-        told = [entry for entry in self.entries if entry.shown][:MOST_ENTRIES]
         for entry in told:
             lines += _line(f"{entry.shown:+d}", entry.text, width)
-        rest = sum(entry.shown for entry in self.entries) - sum(entry.shown for entry in told)
-        if len(told) < len(self.entries):
-            count = len(self.entries) - len(told)
-            lines += _line(
-                f"{rest:+d}", f"everything else ({count} smaller difference{'s' * (count != 1)})", width
-            )
+        if rest:
+            lines += _line(f"{sum(entry.shown for entry in rest):+d}", _everything_else(rest), width)
         lines += ["   ---", *_line(f"{last:d}", f"{self.named[1]} · {stage_name(self.stage[1])}", width), ""]
-        for name in self.lines[1]:
-            start, end = (whole(lines[name]) if name in lines else None for lines in self.lines)
-            if start != end:
-                lines += textwrap.wrap(f"{stage_name(name)} from {end}, before from {start}.", width)
-        lines += textwrap.wrap(self.stage_reason[1], width)
+        lines += [line for said in self._sentences() for line in textwrap.wrap(said, width)]
         return "\n".join(lines)
+
+    def html(self) -> str:
+        """Give the ledger as a page of its own: no script, nothing fetched, every value escaped."""
+        first, last = self.shown_score
+        title = f"Lead {clean(self.lead_id)}: score {first} against {last}"
+        return layout.page(_ARTICLE, title, {"ledger": self._view()})
+
+    def _repr_html_(self) -> str:
+        article = layout.templates().get_template(_ARTICLE).render(ledger=self._view())
+        return f"<style>{layout.style()}</style>\n{article}"
+
+    def _view(self) -> dict[str, Any]:
+        """Give what the template shows."""
+        told, rest = self._listed()
+        first, last = (
+            {"score": score, "said": f"{name} · {stage_name(stage)}"}
+            for score, name, stage in zip(self.shown_score, self.named, self.stage, strict=True)
+        )
+        return {
+            "lead": clean(self.lead_id),
+            "named": self.named,
+            "first": first,
+            "last": last,
+            "told": told,
+            "rest": sum(entry.shown for entry in rest),
+            "rest_text": capital(_everything_else(rest)) if rest else "",
+            "sentences": list(self._sentences()),
+        }
+
+    def _listed(self) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+        """Part the entries into those that are lines of their own, and the others."""
+        places = [place for place, entry in enumerate(self.entries) if entry.shown][:MOST_ENTRIES]
+        rest = [entry for place, entry in enumerate(self.entries) if place not in places]
+        return tuple(self.entries[place] for place in places), tuple(rest)
+
+    def _sentences(self) -> Iterator[str]:
+        """Say which lines differ, and why the lead is in its stage in the end."""
+        for name in dict.fromkeys([*self.lines[0], *self.lines[1]]):
+            starts = ["no line" if name not in own else f"from {whole(own[name])}" for own in self.lines]
+            if starts[0] != starts[1]:
+                yield f"{stage_name(name)} {starts[0]} ({self.named[0]}), {starts[1]} ({self.named[1]})."
+        yield self.stage_reason[1]
 
 
 def ledger(before: Explanation, after: Explanation, named: tuple[str, str] | None = None) -> Ledger:
@@ -147,13 +184,14 @@ def ledger(before: Explanation, after: Explanation, named: tuple[str, str] | Non
         found = f"{shown(before.lead_id)!r} and {shown(after.lead_id)!r}"
         raise UsageError(explain("two explanations of one lead", found, "explain the same lead twice"))
     lift = after.base - before.base
-    entries = [_entry(pair) for pair in _matched(before, after)]
+    called = _named(before, after) if named is None else (clean(named[0]), clean(named[1]))
+    entries = [_entry(pair, called) for pair in _matched(before, after)]
     text = "What the model gives a typical lead"
     entries.append(Entry(BASE, "Typical lead", BASE, lift, 0, before.base, after.base, text))
     return settled(
         entries,
         lead_id=after.lead_id,
-        named=named or _named(before, after),
+        named=called,
         score=(before.score, after.score),
         stage=(before.stage, after.stage),
         stage_reason=(before.stage_reason, after.stage_reason),
@@ -187,7 +225,7 @@ def settled(
     return Ledger(lead_id, named, score, stage, stage_reason, lines, told)
 
 
-def told(then: str, now: str, before: float, after: float) -> str:
+def told(then: str, now: str, before: float, after: float, named: tuple[str, str] = NOW) -> str:
     """Say in words what is known now, and what was known before; of what stayed, how it counts.
 
     Parameters
@@ -196,18 +234,20 @@ def told(then: str, now: str, before: float, after: float) -> str:
         Sentences of one feature, as `wording.sentence` gives them.
     before, after : float
         Points.
+    named : (str, str), optional
+        What the two are called.
 
     Examples
     --------
     >>> told("1 webinar so far; a typical lead has 0", "2 webinars so far; a typical lead has 0", 2.0, 3.0)
     '2 webinars so far; before: 1 webinar so far'
     >>> told("Industry: Energy", "Industry: Energy", 1.2, 2.1)
-    'Industry: Energy (+1 before, +2 now)'
+    'Industry: Energy (before: +1; now: +2)'
     """
     then, now = (_TYPICAL.sub("", each) for each in (then, now))
     if then != now:
-        return f"{now}; before: {uncapital(then)}"
-    return f"{now} ({_signed(before)} before, {_signed(after)} now)"
+        return f"{now}; {named[0]}: {uncapital(then)}"
+    return f"{now} ({named[0]}: {layout.signed(before)}; {named[1]}: {layout.signed(after)})"
 
 
 class _Pair(NamedTuple):
@@ -234,7 +274,7 @@ def _matched(before: Explanation, after: Explanation) -> list[_Pair]:
     return found
 
 
-def _entry(pair: _Pair) -> Entry:
+def _entry(pair: _Pair, named: tuple[str, str]) -> Entry:
     drivers = [*pair.now, *pair.then]
     apart = len({driver.concept for driver in drivers}) > 1
     driver = max(drivers, key=lambda d: len(d.columns)) if apart else drivers[0]
@@ -247,13 +287,12 @@ def _entry(pair: _Pair) -> Entry:
         shown=0,
         before=before,
         after=after,
-        text=told(driver.text, driver.text, before, after),
+        text=told(driver.text, driver.text, before, after, named),
     )
 
 
-def _signed(points: float) -> str:
-    rounded = whole(points)
-    return f"{rounded:+d}" if rounded else "0"
+def _everything_else(rest: Sequence[Entry]) -> str:
+    return f"everything else ({len(rest)} smaller difference{'s' * (len(rest) != 1)})"
 
 
 def _named(before: Explanation, after: Explanation) -> tuple[str, str]:
@@ -267,7 +306,7 @@ def _named(before: Explanation, after: Explanation) -> tuple[str, str]:
         parts.append(
             (f"policy revision {before.policy_revision}", f"policy revision {after.policy_revision}")
         )
-    parts = parts or [("before", "now")]
+    parts = parts or [NOW]
     return ", ".join(first for first, _ in parts), ", ".join(last for _, last in parts)
 
 

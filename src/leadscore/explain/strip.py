@@ -1,18 +1,15 @@
 """How a timeline is shown: as text for a terminal, and as a strip of HTML that a card can include."""
 
-import base64
-import hashlib
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from leadscore.explain import layout
 from leadscore.explain.card import stage_name
 from leadscore.explain.concepts import uncapital
 from leadscore.explain.drivers import whole
@@ -21,8 +18,6 @@ from leadscore.explain.wording import clean, days, field_of, noun_of
 from leadscore.features.declare import EventFeature
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from leadscore.explain.timeline import Happening, Step, Timeline, Trigger
 
 MOST_ROWS: Final = 8  # steps that are lines of their own; those between them are taken together
@@ -31,7 +26,6 @@ _LONGEST: Final = 500  # letters of a note
 _TYPES: Final = 4  # types of events that a line counts
 _MANY: Final = 3  # different things at one moment that are named; of more, the types are counted
 _DAY: Final = 86_400_000_000  # microseconds
-_HERE: Final = Path(__file__).parent
 _CHANGE: Final = "change"
 
 
@@ -162,10 +156,15 @@ def text(timeline: "Timeline", width: int = 80) -> str:
 
 def html(timeline: "Timeline") -> str:
     """Give a timeline as a page of its own: no script, nothing fetched, every value escaped."""
-    templates = _templates()
-    style = "".join(templates.get_template(name).render() for name in _STYLES)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return templates.get_template("timeline_page.html.j2").render(timeline=view(timeline), digest=digest)
+    given = {"timeline": view(timeline)}
+    title = f"Timeline of lead {given['timeline']['lead']}: score {given['timeline']['score']}"
+    return layout.page(_PAGE, title, given, _STYLES)
+
+
+def fragment(timeline: "Timeline") -> str:
+    """Give a timeline as an article with its style, for notebooks."""
+    article = layout.templates().get_template(_PAGE).render(timeline=view(timeline))
+    return f"<style>{layout.style(_STYLES)}</style>\n{article}"
 
 
 def view(timeline: "Timeline") -> dict[str, Any]:
@@ -452,19 +451,5 @@ def _ticks(timeline: "Timeline") -> str:
     return "".join(f"M{place} 960V1000" for place in places)
 
 
+_PAGE: Final = "timeline_page.html.j2"
 _STYLES: Final = ("card.css.j2", "timeline.css.j2")
-
-
-@cache
-def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["signed"] = lambda points: f"{points:+d}".replace("-", "−")
-    return templates

@@ -402,6 +402,9 @@ class Timeline:
         """Give the timeline as a page of its own: no script, nothing fetched, every value escaped."""
         return strip.html(self)
 
+    def _repr_html_(self) -> str:
+        return strip.fragment(self)
+
     def _plain(self, step: Step) -> dict[str, Any]:
         plain: dict[str, Any] = {
             "kind": step.kind,
