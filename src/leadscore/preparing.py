@@ -76,7 +76,7 @@ def prepare(project: Project, *, progress: Progress = silent) -> Prepared:
     group = duplicate_groups(tables, email_fields=project.email, phone_fields=project.phone)
     rows = training_snapshot(tables, features, ages=project.ages, horizon=project.horizon, group=group)
     refuse_unreadable_rules(project, columns_of(rows.X))
-    _refuse_segment(project, columns_of(rows.X))
+    _refuse_segment(project, rows.X)
     return Prepared(project, tables, audit, features, *_learnable(rows))
 
 
@@ -92,12 +92,20 @@ def refuse_unreadable_rules(project: Project, columns: tuple[Column, ...]) -> No
             raise DataError(f"the rule {shown(name)!r}: {error}") from None
 
 
-def _refuse_segment(project: Project, columns: tuple[Column, ...]) -> None:
-    """Refuse a segment that is no category of the leads."""
-    categories = [column.name for column in columns if column.levels is not None]
-    if project.segment is not None and project.segment not in categories:
-        found = f"{shown(project.segment)!r}{nearest(project.segment, categories)}"
-        raise DataError(explain("a category of the leads as model.segment", found, "name one, or remove it"))
+def _refuse_segment(project: Project, X: pd.DataFrame) -> None:
+    """Refuse a segment that is no category of the leads, or a level that none of them has."""
+    categories = [column.name for column in columns_of(X) if column.levels is not None]
+    for key, segment in (("model", project.segment), ("policy", project.target.segment)):
+        if segment is not None and segment not in categories:
+            found = f"{shown(segment)!r}{nearest(segment, categories)}"
+            expected = f"a category of the leads as {key}.segment"
+            raise DataError(explain(expected, found, "name one, or remove it"))
+    levels = [] if project.target.segment is None else X[project.target.segment].dropna().unique().tolist()
+    for level in project.target.capacities:
+        if level not in levels:
+            found = f"{shown(level)!r}{nearest(level, levels)}"
+            expected = f"words of {shown(project.target.segment)!r} under policy.segment.capacity"
+            raise DataError(explain(expected, found, "correct it, or remove it"))
 
 
 def _learnable(rows: Snapshot) -> tuple[Snapshot, NDArray[np.int8], Snapshot]:

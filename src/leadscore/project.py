@@ -33,12 +33,32 @@ class SimulatedWorld:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How many leads should become MQLs, so many a week or a share of all, and what a win is worth."""
+    """How many leads should become MQLs, so many a week or a share of all, and what a win is worth.
+
+    Parameters
+    ----------
+    capacity : float, optional
+        Leads a week.
+    share : float, optional
+        Of all leads.
+    value, cost, missed_cost : float, optional
+        Of a win, of working a lead and of a missed win, in one money.
+    segment : str, optional
+        A categorical column of X whose levels have thresholds of their own.
+    capacities : mapping of str to float
+        Leads a week that a team of its own can work, by level of the segment.
+    equal_recall : bool
+        Or thresholds by level at which the same share of the conversions is found in each.
+    """
 
     capacity: float | None = None
     share: float | None = None
     value: float | None = None
     cost: float | None = None
+    missed_cost: float | None = None
+    segment: str | None = None
+    capacities: Mapping[str, float] = field(default_factory=dict, hash=False)
+    equal_recall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,9 @@ class Project:
         How models are compared; None: forward where there is an order.
     segment : str or None
         A category whose levels shift and stretch the learned models.
+    target : Target
+    suppress, fast_track : tuple of Rule
+        Of the policy; so are `stay` and `cool_down`.
     phrases : Phrases
         How the team speaks of its fields and events.
     """
@@ -93,4 +116,6 @@ class Project:
     target: Target = Target(share=0.2)
     suppress: tuple[Rule, ...] = ()
     fast_track: tuple[Rule, ...] = ()
+    stay: float = 1.0
+    cool_down: float = 0.0
     phrases: Phrases = USUAL

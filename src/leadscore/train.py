@@ -177,9 +177,9 @@ def _read_by(scorer: Scorer, prepared: Prepared) -> tuple[Feature, ...]:
 
 
 def _ruled(project: Project) -> set[str]:
-    """Name the columns that the policy's rules read."""
-    rules = (*project.suppress, *project.fast_track)
-    return {condition.column for rule in rules for condition in rule.when}
+    """Name the columns that the policy's rules and its segment read."""
+    rules, segment = (*project.suppress, *project.fast_track), project.target.segment
+    return {condition.column for rule in rules for condition in rule.when} | ({segment} if segment else set())
 
 
 def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Feature]) -> Backtest:
@@ -220,15 +220,30 @@ def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Fea
 def tune(project: Project, backtest: Backtest) -> Tuning:
     """Tune the thresholds on a backtest by what the project asks for: a capacity or a share."""
     target = project.target
-    aim = Aim("share", target.share or 0.2)
+    money = (target.value, target.cost, target.missed_cost or 0.0)
+    aim = Aim("share", target.share or 0.2, *money)
     if target.capacity is not None:
-        aim = Aim("capacity", target.capacity)
-    return tuned(backtest, aim, base=_rules(project))
+        aim = Aim("capacity", target.capacity, *money)
+    return tuned(
+        backtest,
+        aim,
+        segment=target.segment,
+        per_segment=target.capacities,
+        equal_recall=target.equal_recall,
+        base=_rules(project),
+    )
 
 
 def _rules(project: Project) -> Policy:
     """Give the policy that has the project's rules and takes nobody else."""
-    return Policy(1.0, 1.0, suppress=project.suppress, fast_track=project.fast_track)
+    return Policy(
+        1.0,
+        1.0,
+        suppress=project.suppress,
+        fast_track=project.fast_track,
+        stay=project.stay,
+        cool_down=project.cool_down,
+    )
 
 
 def _facts(prepared: Prepared, comparison: Comparison) -> dict[str, Any]:

@@ -182,6 +182,35 @@ def test_lines_of_points_and_rules(written: Callable[..., Path]) -> None:
     assert project.fast_track == (Rule("called", (Condition(recently.name, "at_least", 1),), "waits"),)
 
 
+def test_thresholds_by_segment_hysteresis_and_cool_down(written: Callable[..., Path]) -> None:
+    policy = {
+        "capacity": "60 a week",
+        "segment": {"field": "Channel", "capacity": {"Webinar": "10 a week", 2024: "2.5 a week"}},
+        "stay": 0.8,
+        "cool_down": "2w",
+        "value": 1200,
+        "cost": 30,
+        "missed_cost": 5,
+    }
+    project = config.read(written(settled("policy", policy)))
+    assert project.target == Target(
+        capacity=60.0,
+        value=1200.0,
+        cost=30.0,
+        missed_cost=5.0,
+        segment="Channel",
+        capacities={"Webinar": 10.0, "2024": 2.5},
+    )
+    assert (project.stay, project.cool_down) == (0.8, 14.0)
+    assert set(project.keep_levels["Channel"]) >= {"Webinar", "2024"}
+    persona = {"segment": {"field": "Title", "read_as": "department", "equal_recall": True}}
+    project = config.read(written(settled("policy", persona)))
+    department = AttributeFeature("department", "Title", family="fit")
+    assert project.target == Target(share=0.2, segment=department.name, equal_recall=True)
+    assert department in project.asked
+    assert (project.stay, project.cool_down) == (1.0, 0.0)
+
+
 def test_the_demo_says_how_it_speaks() -> None:
     phrases = config.read(CONFIGS / "demo.yaml").phrases
     visits = phrases.of_event("page_view", "/pricing")
@@ -302,6 +331,38 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[str, ...]]] 
     "a capacity without a unit": (settled("policy", "capacity", 60), ("policy.capacity", "60 a week")),
     "no capacity": (settled("policy", "capacity", "0 a week"), ("policy.capacity",)),
     "two targets": (settled("policy", {"capacity": "5 a week", "share": 0.1}), ("capacity or share",)),
+    # thresholds by segment, hysteresis, cool-down
+    "a segment without lines": (
+        settled("policy", "segment", {"field": "Channel"}),
+        ("policy.segment", "either capacity or equal_recall beside the field; found neither"),
+    ),
+    "a segment with both": (
+        settled("policy", "segment", {"field": "A", "capacity": {"x": "1 a week"}, "equal_recall": True}),
+        ("policy.segment", "found both"),
+    ),
+    "a segment that is excluded": (
+        settled("policy", "segment", {"field": "Verdict", "equal_recall": True}),
+        ("'Verdict'", "excluded"),
+    ),
+    "a capacity of a level without a unit": (
+        settled("policy", "segment", {"field": "A", "capacity": {"x": 10}}),
+        ("policy.segment.capacity.x", "60 a week"),
+    ),
+    "more for levels than there is": (
+        settled("policy", {"capacity": "5 a week", "segment": {"field": "A", "capacity": {"x": "6 a week"}}}),
+        ("levels that share 5 a week", "6 in all"),
+    ),
+    "yes as a level": (
+        settled("policy", "segment", {"field": "A", "capacity": {True: "1 a week"}}),
+        ("policy.segment.capacity", "in quotes"),
+    ),
+    "stay in percent": (settled("policy", "stay", 80), ("policy:", "found 80", "write 0.8 for 80 %")),
+    "stay of nothing": (settled("policy", "stay", 0), ("policy:", "above 0 and up to 1")),
+    "a cool-down without a unit": (
+        settled("policy", "cool_down", 14),
+        ("policy.cool_down", "30d, 12h or 2w"),
+    ),
+    "the cost of a missed win alone": (settled("policy", "missed_cost", 5), ("found missed_cost alone",)),
     # YAML's own ideas
     "yes as an outcome": (settled("leads", "target", "won", [True]), ('write "yes", in quotes',)),
     "no as missing": (settled("leads", "missing", [False]), ("leads.missing (entry 1)", 'write "no"')),

@@ -17,7 +17,7 @@ from leadscore import comparing, config, train
 from leadscore.bundle import Bundle
 from leadscore.errors import DataError, LeadScoreError, LeakageError, UsageError
 from leadscore.models.matrix import to_matrix
-from leadscore.predict import load
+from leadscore.predict import LeadModel, load
 from leadscore.project import Project, Target
 from leadscore.simulate import World
 
@@ -140,6 +140,45 @@ def test_a_capacity_above_all_leads_is_told_before_anything_is_fitted(
     assert "leads there are;" in refused(project, UsageError, monkeypatch)
     busy = replace(config.read(demo_config), target=Target(capacity=400.0))
     assert "leads there are a week" in refused(busy, UsageError, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("segment", "says"),
+    [
+        (
+            {"field": "Chanel", "equal_recall": True},
+            "as policy.segment; found 'Chanel' (did you mean 'Channel'?)",
+        ),
+        (
+            {"field": "Hours", "equal_recall": True},
+            "a category of the leads as policy.segment; found 'Hours'",
+        ),
+        ({"field": "Channel", "capacity": {"Adds": "9 a week"}}, "found 'Adds' (did you mean 'Ads'?)"),
+    ],
+)
+def test_a_segment_that_is_not_there_is_told_before_anything_is_fitted(
+    asked: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, segment: dict[str, Any], says: str
+) -> None:
+    assert says in refused(asked(lambda s: s.update(policy={"segment": segment})), DataError, monkeypatch)
+
+
+def test_a_segment_is_tuned_kept_and_applied(asked: Callable[..., Project]) -> None:
+    policy = {
+        "capacity": "200 a week",
+        "segment": {"field": "Channel", "capacity": {"Ads": "30 a week"}},
+        "stay": 0.8,
+        "cool_down": "14d",
+    }
+    bundle = train.train(asked(lambda s: s.update(policy=policy))).bundle
+    assert bundle.policy.segment == "Channel"
+    assert (bundle.policy.stay, bundle.policy.cool_down) == (0.8, 14.0)
+    past = bundle.past
+    own = past.levels("Channel") == "Ads"
+    taken = past.probability >= bundle.policy.segments["Ads"].mql
+    assert 0 < (own & taken).sum() <= 30
+    assert (own & taken).sum() + (~own & (past.probability >= bundle.policy.mql)).sum() <= 200
+    (why,) = LeadModel(bundle, bundle.policy).explain([{"Id": 1, "Channel": "Ads", "Hours": 9}])
+    assert "for Channel Ads" in why.stage_reason
 
 
 # --------------------------------------------------------------------------------- what there is to learn

@@ -36,7 +36,8 @@ def compiled(read: sections.Project, folder: Path) -> Project:
     points = [_compiled(line, read) for line in read.points]
     suppress = [_compiled(line, read) for line in read.policy.suppress]
     fast_track = [_compiled(line, read) for line in read.policy.fast_track]
-    lines = [*points, *suppress, *fast_track]
+    segment = _segment(read)
+    lines = [*points, *suppress, *fast_track, *segment]
     rules = tuple(_point_rule(rule, line) for rule, line in zip(read.points, points, strict=True))
     decided = (
         tuple(_rule(rule, line) for rule, line in zip(read.policy.suppress, suppress, strict=True)),
@@ -62,7 +63,9 @@ def compiled(read: sections.Project, folder: Path) -> Project:
         folds=read.evaluation.folds,
         seed=read.evaluation.seed,
         segment=read.model.segment,
-        target=_target(read.policy),
+        target=_target(read.policy, segment[0].column if segment else None),
+        stay=read.policy.stay,
+        cool_down=read.policy.cool_down or 0.0,
         suppress=decided[0],
         fast_track=decided[1],
         phrases=_phrases(read),
@@ -116,6 +119,16 @@ def _compiled(when: sections.When, read: sections.Project) -> _Line:
             words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
     condition = Condition(column, op, None if op in ("missing", "present") else value)
     return _Line(column, condition, feature, when.field, words, family, concept, _text(when, tests))
+
+
+def _segment(read: sections.Project) -> list[_Line]:
+    """Find or declare the column of the policy's segment, whose levels are kept as those of rules are."""
+    own = read.policy.segment
+    if own is None:
+        return []
+    test = {"in": list(own.capacity)} if own.capacity else {"present": True}
+    when = {"field": own.field, "read_as": own.read_as, **test}
+    return [_compiled(sections.When.model_validate(when), read)]
 
 
 def _asked(lines: Iterable[_Line], read: sections.Project) -> tuple[Feature, ...]:
@@ -288,6 +301,15 @@ def _phrases(read: sections.Project) -> Phrases:
     )
 
 
-def _target(policy: sections.Policy) -> Target:
+def _target(policy: sections.Policy, segment: str | None) -> Target:
     share = 0.2 if policy.capacity is None and policy.share is None else policy.share
-    return Target(policy.capacity, share, policy.value, policy.cost)
+    return Target(
+        capacity=policy.capacity,
+        share=share,
+        value=policy.value,
+        cost=policy.cost,
+        missed_cost=policy.missed_cost,
+        segment=segment,
+        capacities={} if policy.segment is None else dict(policy.segment.capacity),
+        equal_recall=policy.segment is not None and policy.segment.equal_recall,
+    )

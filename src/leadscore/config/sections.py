@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from leadscore.errors import UsageError, explain, shown
 from leadscore.explain.phrases import EventPhrase, ValuePhrase
 from leadscore.features.declare import EventFeature
+from leadscore.policy import policy as policies
 
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 _LONGEST = 36_525.0  # days; longer ones do not fit in the microseconds that time is counted in
@@ -341,13 +342,34 @@ class Rule(When):
     reason: str | None = None
 
 
+class Segment(Section):
+    """A category whose levels have thresholds of their own."""
+
+    field: str
+    read_as: Literal["seniority", "department", "email_domain_kind"] | None = None
+    capacity: dict[Word, PerWeek] = {}
+    equal_recall: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Segment":
+        if bool(self.capacity) == self.equal_recall:
+            found = "both" if self.equal_recall else "neither"
+            do = "give levels their capacity, as Webinar: 10 a week, or set equal_recall: true"
+            raise ValueError(explain("either capacity or equal_recall beside the field", found, do))
+        return self
+
+
 class Policy(Section):
-    """How many leads become MQLs, and the rules that come before."""
+    """How many leads become MQLs, for how long they are, and the rules that come before."""
 
     capacity: PerWeek | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
+    segment: Segment | None = None
+    stay: Number = 1.0
+    cool_down: Days | None = None
     value: Money | None = None
     cost: Money | None = None
+    missed_cost: Money | None = None
     suppress: list[Rule] = []
     fast_track: list[Rule] = []
 
@@ -358,6 +380,17 @@ class Policy(Section):
         if (self.value is None) != (self.cost is None):
             found = "cost alone" if self.value is None else "value alone"
             raise ValueError(explain("the value of a win beside the cost of working a lead", found, "add it"))
+        own = 0.0 if self.segment is None else sum(self.segment.capacity.values())
+        if self.capacity is not None and own > self.capacity:
+            found, do = f"{own:g} in all", "lower them, or raise the capacity"
+            raise ValueError(explain(f"levels that share {self.capacity:g} a week", found, do))
+        if self.missed_cost is not None and self.value is None:
+            found = "missed_cost alone"
+            raise ValueError(explain("value and cost beside the cost of a missed win", found, "add them"))
+        try:
+            policies.Policy(1.0, 1.0, stay=self.stay)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
         return self
 
 

@@ -89,10 +89,20 @@ def start(project: Project, rate: float) -> Bundle:
 
 
 def _policy(project: Project, tables: Tables, rows: Snapshot, p: Floats) -> Policy:
-    """Draw the line where the project's share, or its capacity, of the leads at hand is above it."""
+    """Draw the line where the project's share, or its capacity, of the leads at hand is above it.
+
+    Segments get thresholds of their own once outcomes are known.
+    """
     share = project.target.share or 0.2
     if project.target.capacity is not None and tables.created_at is not None:
         weeks = max(1.0, np.ptp(tables.created_at) / (7 * DAY))
         share = min(1.0, project.target.capacity / (len(rows) / weeks))
     mql, ready = (float(np.quantile(p, 1 - part)) for part in (share, share / 4))
-    return Policy(mql=mql, sales_ready=ready, suppress=project.suppress, fast_track=project.fast_track)
+    return Policy(
+        mql=mql,
+        sales_ready=ready,
+        suppress=project.suppress,
+        fast_track=project.fast_track,
+        stay=project.stay,
+        cool_down=project.cool_down,
+    )

@@ -97,14 +97,14 @@ def read_earlier(previous: Any, contract: Contract, lead_id: NDArray[Any], when:
             ahead += int((ours & present & (at >= when)).sum())
             seen = ours & present & (at < when)
             np.maximum.at(latest, lead[seen], at[seen])
-    told = {
+    counts = {
         "of no lead that is scored, so that all count as new": rows if n and not matched else 0,
         "times that do not count, as no moment (as_of) is given": untimed,
         "times later than the moment": ahead,
     }
     findings = tuple(
         f"previous: {what}: {count:,} {'row' if count == 1 else 'rows'} left out"
-        for what, count in told.items()
+        for what, count in counts.items()
         if count
     )
     return Earlier(found.stage, found.handed, found.recycled, findings)
