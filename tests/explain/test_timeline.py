@@ -23,7 +23,7 @@ from leadscore.explain.drivers import whole
 from leadscore.explain.ledger import Entry, ledger, settled
 from leadscore.explain.timeline import MOST_STEPS, Happenings, Timeline, moments_of
 from leadscore.features.declare import AttributeFeature
-from leadscore.policy.policy import STAGES, Policy
+from leadscore.policy.policy import STAGES, Policy, Thresholds
 from leadscore.predict import LeadModel
 from leadscore.timelines import changed, timeline, timelines
 
@@ -465,6 +465,50 @@ def test_a_model_without_a_clock(wide_folder, wide_frame):
         UsageError, match=r"a model that reads time; found a model of one table .*\(explain\)"
     ):
         timeline(model, wide_frame.drop(columns=["Bought", "Verdict"]), as_of=CAME, lead_id=5_000)
+
+
+def there(some, as_of):
+    """Leave out leads that came in later."""
+    return [
+        (lead, one) for lead, one in some.items() if one[0]["created_at"].cast(pa.int64())[0].as_py() < as_of
+    ]
+
+
+def test_a_lead_keeps_its_stage_down_to_the_line_of_leaving(model_of, some, as_of):
+    kept = 0
+    for lead, (leads, events) in there(some, as_of):
+        bundle = model_of["boosted"].bundle
+        chance = timeline(model_of["boosted"], leads, events, as_of, lead_id=lead).probability
+        policy = Policy(mql=float(np.quantile(chance, 0.8)), sales_ready=0.999, stay=0.7)
+        line = timeline(LeadModel(bundle, policy), leads, events, as_of, lead_id=lead)
+        mql = False
+        for place, p in enumerate(chance.tolist()):  # walked by hand
+            mql = p >= policy.mql or (mql and p >= 0.7 * policy.mql)
+            kept += mql and p < policy.mql
+            assert (line.rank[place] >= STAGES.index("mql")) == mql
+        assert (line.stages[line.rank[-1]] == "mql") == mql
+    assert kept > 10
+
+
+def test_a_lead_of_a_segment_has_the_lines_of_its_segment(model_of, some, as_of):
+    bundle, seen = model_of["boosted"].bundle, 0
+    for lead, (leads, events) in there(some, as_of):
+        level = leads["source"][0].as_py()
+        if level is None:
+            continue
+        chance = timeline(model_of["boosted"], leads, events, as_of, lead_id=lead).probability
+        own = Thresholds(mql=float(np.quantile(chance, 0.9)), sales_ready=0.99)
+        by_segment = Policy(mql=0.98, sales_ready=0.99, segment="source", segments={level: own})
+        line, same, other = (
+            timeline(LeadModel(bundle, policy), leads, events, as_of, lead_id=lead)
+            for policy in (by_segment, Policy(own.mql, own.sales_ready), Policy(0.98, 0.99))
+        )
+        assert line.chances == same.chances != other.chances
+        assert line.lines == same.lines
+        assert line.rank.tolist() == same.rank.tolist()
+        assert line.triggers == same.triggers
+        seen += len(line.triggers) > len(other.triggers)
+    assert seen
 
 
 # ----------------------------------------------------------------------------------------------- the ledger
