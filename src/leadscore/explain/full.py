@@ -221,7 +221,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     letter, digit = why.grade.rstrip("1234"), why.grade.lstrip("ABCD")
     found = [("Trend", card.trend)] if card.trend else []
     for name, grade, points in (("Fit", letter, why.fit), ("Engagement", digit, why.engagement)):
-        said = f"({layout.signed(points)} points)"
+        said = f"({layout.signed(points)} point{'s' * (abs(whole(points)) != 1)})"
         found.append((name, f"{grade} {said}" if grade else said.strip("()")))
     if card.urgency is not None and card.expected_days is not None:
         soon = f"{days(card.expected_days)} to the win on average"
@@ -277,7 +277,10 @@ def _view(card: Card) -> dict[str, Any]:
     return {
         "card": shown,
         "facts": [{"name": name, "text": capital(said.replace("(-", "(−"))} for name, said in _facts(card)],
-        "lists": [{"heading": heading, "lines": said} for heading, said in _lists(card)],
+        "lists": [
+            {"heading": heading, "lines": [each.replace(" -> ", "\u00a0→\u00a0") for each in said]}
+            for heading, said in _lists(card)
+        ],
         "timeline": None if card.timeline is None else strip.view(card.timeline),
     }
 

@@ -46,7 +46,7 @@ def sum_lines(why: Explanation, width: int, *, all_reasons: bool = False) -> lis
         for driver in why.rest:
             lines += row(f"{driver.shown:+d}", driver.text, width)
     elif why.rest:
-        lines += ["", *row(f"{sum(d.shown for d in why.rest):+d}", everything_else(why), width)]
+        lines += ["", *row(signed(sum(d.shown for d in why.rest)), everything_else(why), width)]
     return [*lines, "   ---", *row(f"{why.shown_score:d}", "score", width)]
 
 
@@ -165,7 +165,7 @@ def templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["signed"] = lambda points: f"{points:+d}".replace("-", "−")
+    found.filters["signed"] = lambda points: signed(points).replace("-", "−")
     return found
 
 

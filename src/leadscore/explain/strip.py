@@ -300,7 +300,8 @@ def _happened(timeline: "Timeline", step: "Step") -> str:
         return _listed([*named, *([f"{more:,} more"] * (more > 0))])
     late = [_is_late(one) for one in told]
     known = f", {'' if all(late) else 'some of them '}known only now" if any(late) else ""
-    return f"{step.count:,} events: {_listed(_counted(timeline, step))}{known}"
+    counted = _counted(timeline, step)
+    return f"{f'{step.count:,} events: ' * (len(counted) > 1)}{_listed(counted)}{known}"
 
 
 def _counted(timeline: "Timeline", step: "Step") -> list[str]:
