@@ -1,4 +1,7 @@
+import copy
 import json
+import pickle
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from leadscore.errors import DataError, UsageError
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Column
-from leadscore.policy.policy import STAGES, Policy, differences, percent
+from leadscore.policy.policy import STAGES, Policy, Thresholds, differences, percent
 from leadscore.policy.rules import Rule
 from leadscore.policy.staging import explain_stage, stage_reasons, stages
 
@@ -16,6 +19,12 @@ COLUMNS = (Column("calls"), Column("industry", ("(other)", "bank", "rival")))
 RIVAL = Rule("competitor", (Condition("industry", "is", "rival"),), reason="builds the same")
 CALLED = Rule("asked to be called", (Condition("calls", "at_least", 1), Condition("industry", "present")))
 POLICY = Policy(mql=0.10, sales_ready=0.30, suppress=(RIVAL,), fast_track=(CALLED,), nurture=0.02)
+
+OF_ALL = {"mql": 0.1, "sales_ready": 0.2}
+BY_SOURCE = OF_ALL | {"segment": "source", "segments": {"Ads": OF_ALL}}
+SEGMENTED = replace(
+    POLICY, segment="source", segments={"Ads": Thresholds(0.2, 0.5), "Fair": Thresholds(0.05, 0.1)}, stay=0.8
+)
 
 probabilities = st.floats(0, 1)
 
@@ -72,8 +81,33 @@ def test_the_number_of_mqls_never_rises_with_the_threshold():
 
 
 def test_a_policy_survives_json():
-    assert Policy.from_dict(json.loads(json.dumps(POLICY.to_dict()))) == POLICY
+    for policy in (POLICY, SEGMENTED, replace(SEGMENTED, cool_down=14.0, stay=1.0)):
+        assert Policy.from_dict(json.loads(json.dumps(policy.to_dict()))) == policy
+        assert pickle.loads(pickle.dumps(policy)) == policy
+        assert copy.deepcopy(policy) == policy
+        assert hash(policy) == hash(copy.copy(policy))
     assert Policy.from_dict({"mql": 0.1, "sales_ready": 0.3}) == Policy(0.1, 0.3)
+
+
+def test_a_policy_without_segments_is_written_as_before_there_were_any():
+    keys = ["revision", "nurture", "mql", "sales_ready", "suppress", "fast_track"]
+    assert list(POLICY.to_dict()) == keys
+
+
+def test_a_policy_is_frozen():
+    given = {"Ads": Thresholds(0.2, 0.5)}
+    policy = Policy(0.1, 0.3, segment="source", segments=given)
+    given["Fair"] = Thresholds(0.2, 0.5)
+    assert list(policy.segments) == ["Ads"]
+    with pytest.raises(TypeError):
+        policy.segments["Ads"] = Thresholds(0, 0)
+    with pytest.raises(FrozenInstanceError):
+        policy.stay = 0.5
+
+
+def test_thresholds_by_level_are_thresholds():
+    with pytest.raises(UsageError, match="Thresholds for each level; found dict"):
+        Policy(0.1, 0.3, segment="source", segments={"Ads": {"mql": 0.1, "sales_ready": 0.3}})
 
 
 @pytest.mark.parametrize(
@@ -98,6 +132,30 @@ def test_a_policy_survives_json():
         ),
         ({"mql": 0.1, "sales_ready": 0.2, "suppress": [{"name": "x", "if": []}]}, "found 'if'"),
         ([0.1, 0.2], "a policy as keys and values"),
+        (OF_ALL | {"mql": 10**400}, "a probability from 0 to 1"),
+        (OF_ALL | {"stay": 0}, "stay as a share of the line, above 0 and up to 1; found 0"),
+        (OF_ALL | {"stay": 80}, "write 0.8 for 80 %"),
+        (OF_ALL | {"stay": "0.8"}, "stay as a share"),
+        (OF_ALL | {"cool_down": -1}, "cool_down as days, 0 or more; found -1"),
+        (OF_ALL | {"cool_down": float("inf")}, "cool_down as days"),
+        (OF_ALL | {"cool_down": "14d"}, "cool_down as days, 0 or more; found 14d"),
+        (OF_ALL | {"segment": "source"}, "thresholds by level beside a segment; found none"),
+        (OF_ALL | {"segments": {"Ads": OF_ALL}}, "a segment beside segments; found none"),
+        (BY_SOURCE | {"segments": ["Ads"]}, "thresholds by level under 'segments'"),
+        (BY_SOURCE | {"segments": {"Ads": 0.2}}, "segments, 'Ads': expected thresholds as keys and values"),
+        (
+            BY_SOURCE | {"segments": {"Ads": {"mql": 40, "sales_ready": 0.5}}},
+            "segments, 'Ads': expected mql as a probability from 0 to 1; found 40; write 0.4 for 40 %",
+        ),
+        (
+            BY_SOURCE | {"segments": {"Ads": {"mql": 0.5, "sales_ready": 0.2}}},
+            "segments, 'Ads': expected nurture <= mql <= sales_ready; found mql 0.5 above sales_ready 0.2",
+        ),
+        (BY_SOURCE | {"segments": {"Ads": {"mql": 0.5}}}, "segments, 'Ads': expected 'sales_ready'"),
+        (BY_SOURCE | {"segments": {"Ads": OF_ALL | {"stay": 1}}}, "found 'stay'; correct or remove it"),
+        (BY_SOURCE | {"segments": {True: OF_ALL}}, "a segment and its levels as words; found 'True'"),
+        (BY_SOURCE | {"segment": 3}, "a segment and its levels as words; found '3'"),
+        (OF_ALL | {"cooldown": 3}, "found 'cooldown' (did you mean 'cool_down'?)"),
     ],
 )
 def test_a_policy_that_cannot_be_meant_is_refused_in_one_line(given, says):
@@ -157,3 +215,47 @@ def test_differences_name_what_changed():
     with_rule = "fast_track with “asked to be called”: calls at least 1 and industry present"
     assert differences(other, POLICY)[-1] == with_rule
     assert differences(POLICY, POLICY) == ()
+
+
+def test_differences_name_segments_hysteresis_and_cool_down():
+    fewer = {"Ads": Thresholds(0.25, 0.5, 0.05), "Partner": Thresholds(0.08, 0.2, 0.02)}
+    after = replace(SEGMENTED, segments=fewer, stay=0.75, cool_down=14.0, revision=2)
+    assert differences(SEGMENTED, after) == (
+        "mql for source Ads 20 % -> 25 %",
+        "source Fair no longer has thresholds of its own",
+        "source Partner now has thresholds of its own: nurture 2 %, mql 8 %, sales_ready 20 %",
+        "a lead stays down to 80 % -> 75 % of its stage's line",
+        "cool-down 0 days -> 14 days",
+    )
+    assert differences(after, replace(after, cool_down=1.0)) == ("cool-down 14 days -> 1 day",)
+    elsewhere = replace(SEGMENTED, segment="region", segments={"Ads": Thresholds(0.2, 0.5)})
+    assert differences(SEGMENTED, elsewhere) == (
+        "source Ads no longer has thresholds of its own",
+        "source Fair no longer has thresholds of its own",
+        "region Ads now has thresholds of its own: nurture 5 %, mql 20 %, sales_ready 50 %",
+    )
+
+
+@given(st.data())
+def test_two_policies_differ_exactly_where_a_phrase_says_so(data):
+    def drawn():
+        lines = st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=3, max_size=3).map(sorted)
+        own = lines.map(lambda three: Thresholds(three[1], three[2], three[0]))
+        segments = data.draw(st.dictionaries(st.sampled_from("AB"), own, max_size=2))
+        base = data.draw(own)
+        return Policy(
+            base.mql,
+            base.sales_ready,
+            tuple(data.draw(st.permutations([RIVAL, CALLED]))),
+            (),
+            base.nurture,
+            data.draw(st.integers(1, 3)),
+            data.draw(st.sampled_from("st")) if segments else None,
+            segments,
+            data.draw(st.sampled_from([0.5, 1.0])),
+            data.draw(st.sampled_from([0.0, 7.0])),
+        )
+
+    before, after = drawn(), drawn()
+    assert bool(differences(before, after)) == (before != replace(after, revision=before.revision))
+    assert differences(before, before) == ()

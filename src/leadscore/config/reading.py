@@ -11,26 +11,8 @@ from pydantic import BaseModel, ValidationError
 from leadscore.config import sections
 from leadscore.config.compiling import compiled
 from leadscore.errors import ConfigError, LeadScoreError, explain, nearest, shown
+from leadscore.policy.written import Loader, no_yaml
 from leadscore.project import Project
-
-_MERGE = "tag:yaml.org,2002:merge"  # "<<: *other"
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key written twice is an error instead of the last one winning."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
-    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-    if twice is not None:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"key {shown(twice)!r} is written twice", node.start_mark
-        )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read(path: str | Path) -> Project:
@@ -54,12 +36,12 @@ def read(path: str | Path) -> Project:
     file = Path(path)
     where = shown(file, 300)
     try:
-        values = yaml.load(file.read_bytes(), _Loader)  # noqa: S506  (a safe loader)
+        values = yaml.load(file.read_bytes(), Loader)  # noqa: S506  (a safe loader)
     except OSError as error:
         found = (error.strerror or "none").lower()
         raise ConfigError(explain(f"a configuration file {where}", found, "correct the path")) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(explain(f"YAML in {where}", _no_yaml(error), "correct the file")) from None
+        raise ConfigError(explain(f"YAML in {where}", no_yaml(error), "correct the file")) from None
     if not isinstance(values, dict):
         found = "one value" if isinstance(values, str | int | float) else sections.described(values)
         raise ConfigError(explain(f"keys and values in {where}", found, "start from one in configs/"))
@@ -70,15 +52,6 @@ def read(path: str | Path) -> Project:
         raise ConfigError(f"{where}: {_first(error)}") from None
     except LeadScoreError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _no_yaml(error: Exception) -> str:
-    """Say where a file is no YAML, and why."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        problem = shown(getattr(error, "problem", None) or "nothing that reads").removeprefix("found ")
-        return f"{problem} in line {mark.line + 1}"
-    return "lists within lists without end" if isinstance(error, RecursionError) else "bytes that are no text"
 
 
 def _first(error: ValidationError) -> str:

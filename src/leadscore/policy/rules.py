@@ -118,9 +118,9 @@ def take_keys(
     if not isinstance(values, Mapping):
         raise UsageError(explain(f"{what} as keys and values", shown(values), "write it as a mapping"))
     known = (*required, *optional)
-    unknown = next((key for key in values if key not in known), None)
-    if unknown is not None:
-        found = f"{shown(unknown)!r}{nearest(str(unknown), known)}"
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        found = f"{shown(unknown[0])!r}{nearest(str(unknown[0]), known)}"
         raise UsageError(explain(f"{', '.join(known)} in {what}", found, "correct or remove it"))
     absent = next((key for key in required if key not in values), None)
     if absent is not None:
