@@ -321,6 +321,22 @@ def test_thresholds_of_a_segment_with_two_conversions_are_said_to_rest_on_few():
     }  # fmt: skip
 
 
+def test_the_segments_of_the_policy_in_force_are_shown_too():
+    own = Policy(0.1, 0.9, segment="source", segments={"Ads": Thresholds(0.2, 0.9)})
+    shown = preview(Policy(0.1, 0.9), own, PAST)
+    assert [segment.level for segment in shown.segments] == ["Ads", "Referral", "Partner", ""]
+    assert not any(segment.own_lines for segment in shown.segments)
+
+
+def test_the_same_word_in_another_column_has_no_thresholds_of_its_own():
+    M = np.repeat(PAST.M[:, 1:], 2, axis=1)
+    both = replace(PAST, M=M, columns=(Column("source", SOURCES), Column("origin", SOURCES)))
+    draft = Policy(0.1, 0.9, segment="source", segments={"Ads": Thresholds(0.2, 0.9)})
+    shown = preview(draft, Policy(0.1, 0.9), both, by="origin")
+    own = [(segment.column, segment.level) for segment in shown.segments if segment.own_lines]
+    assert own == [("source", "Ads")]
+
+
 def test_few_conversions_and_few_weeks_are_said():
     shown = preview(Policy(0.2, 0.9), Policy(0.1, 0.9), Backtest([0.3, 0.3, 0.1], [1, 1, 0], [0, 1, 2]))
     assert shown.warnings == (
