@@ -107,8 +107,8 @@ def batch(scorer: Any, X: NDArray[np.float64], rounds: int) -> tuple[list[str], 
     ]
 
 
-def small_model() -> tuple[Any, dict[str, Any], list[dict[str, Any]], int]:
-    """Train a boosted model of the demo's world; give it, one of its leads, what that did, and a moment."""
+def small_model(kind: str = "boosted") -> tuple[Any, dict[str, Any], list[dict[str, Any]], int]:
+    """Train a model of the demo's world; give it, one of its leads, what that did, and a moment."""
     from leadscore import config, train
     from leadscore.project import SimulatedWorld, Target
     from leadscore.simulate import simulate
@@ -116,7 +116,7 @@ def small_model() -> tuple[Any, dict[str, Any], list[dict[str, Any]], int]:
     world, project = simulate(2_000, seed=1), config.read(ROOT / "configs" / "demo.yaml")
     project = replace(project, source=SimulatedWorld(2_000, 1), target=Target(share=0.2), folds=2)
     trained = train.train(project)
-    bundle = train.fit(trained.prepared, replace(trained.comparison, chosen="boosted"))
+    bundle = train.fit(trained.prepared, replace(trained.comparison, chosen=kind))
     counts = world.events["lead_id"].drop_null().value_counts()
     lead = min(counts.to_pylist(), key=lambda count: abs(count["counts"] - 60))["values"]
     (row,) = world.leads.filter(pc.field("lead_id") == lead).to_pylist()
@@ -127,16 +127,21 @@ def small_model() -> tuple[Any, dict[str, Any], list[dict[str, Any]], int]:
     return bundle, row, done, world.end
 
 
-def one_lead(forest: Any, M: NDArray[np.float64], given: Any) -> tuple[list[str], list[list[str]]]:
+def one_lead(
+    forest: Any, M: NDArray[np.float64], given: Any, hazard: Any
+) -> tuple[list[str], list[list[str]]]:
     """Time one lead: the trees alone, and from plain values to the score with its drivers."""
     from leadscore.predict import LeadModel
 
     bundle, lead, events, as_of = given
     model, one = LeadModel(bundle, bundle.policy), np.asfortranarray(M[:1])
+    other = LeadModel(hazard, hazard.policy)
+    of_hazard = "score_one of a hazard model"
     ways: dict[str, Callable[[], object]] = {
         "margin": lambda: forest.margin(one),
         "SHAP values": lambda: forest.contributions(one),
         "score_one: score, stage, fit and engagement": lambda: model.score_one(lead, events, as_of),
+        of_hazard: lambda: other.score_one(lead, events, as_of),
         "explain: every driver in words": lambda: model.explain([lead], events, as_of),
     }
     # one after the other is how a service is asked; in turns, each finds the cache full of what others did
@@ -152,6 +157,7 @@ def one_lead(forest: Any, M: NDArray[np.float64], given: Any) -> tuple[list[str]
     return ["### One lead", what, table(["from", "median ms, one after the other", "in turns"], lines)], [
         at_most("one lead: ms for margin and SHAP values", 1000 * trees, 0.3),
         at_most("one lead: ms from events to score with drivers", 1000 * score, 1),
+        at_most("the same of a hazard model", 1000 * taken[of_hazard], 1),
     ]
 
 
@@ -336,7 +342,7 @@ def main() -> None:
     if not given.quick:
         small = small_model()
         for text, found in (
-            one_lead(scorer.served_, X, small),
+            one_lead(scorer.served_, X, small, small_model("hazard")[0]),
             cold(scorer.booster_, small),
             exact(),
             million(scorer),
