@@ -12,8 +12,9 @@ import leadscore
 ROOT = Path(leadscore.__file__).parent
 ORDER = [
     "errors", "files", "data", "simulate", "features", "models", "evaluation", "explain", "policy", "bundle",
-    "predict", "what_if", "timelines", "cards", "operate", "spark", "pyfunc", "tracking", "project", "pages",
-    "checking", "preparing", "comparing", "train", "points", "report", "config", "cli",
+    "predict", "thresholds", "what_if", "timelines", "cards", "operate", "spark", "pyfunc", "tracking",
+    "project", "pages", "threshold_page", "checking", "preparing", "comparing", "train", "points", "report",
+    "config", "cli",
 ]  # fmt: skip
 ONLY_IN = {
     "mlflow": {"tracking.py", "pyfunc.py"},

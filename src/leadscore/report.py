@@ -1,10 +1,9 @@
 """The report of a training run: one self-contained page with the comparison, the audit and the drivers."""
 
-import base64
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -53,10 +52,10 @@ def html(trained: Trained) -> str:
         models=comparison.models,
         table=_lines(comparison.table()),
         duel=_lines(evidence.head_to_head.table()),
-        promises=_picture(figures.promises(evidence.reliability)),
+        promises=figures.data_uri(figures.promises(evidence.reliability)),
         bins=evidence.reliability.table.to_dict("records"),
         picks=_picks(comparison),
-        pictures={name: _picture(draw(comparison)) for name, draw in figures.ALL.items()},
+        pictures={name: figures.data_uri(draw(comparison)) for name, draw in figures.ALL.items()},
         overall=found,
         reasons=found.reasons[:MOST_DRIVERS],
         segments=dict(islice(found.segments.items(), MOST_SEGMENTS)),
@@ -176,8 +175,3 @@ def _way(history: float, without: int, shift: float) -> list[str]:
     learned = "all history" if history >= 1 else f"latest {100 * history:.3g} %"
     columns = f"{without} column{'s' if without > 1 else ''} left out" if without else ""
     return [learned, *filter(None, (columns, f"log-odds {shift:+.3f}" if shift else ""))]
-
-
-def _picture(figure: Any) -> str:
-    """Give a figure as a data URI: an image, so that nothing in it can run."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure).encode()).decode()}"

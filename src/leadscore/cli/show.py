@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
     from leadscore.evaluation.compare import Comparison
     from leadscore.evaluation.evidence import Evidence
+    from leadscore.policy.carrying import Carried
+    from leadscore.policy.ledger import Entry
+    from leadscore.policy.moves import StageChange
+    from leadscore.policy.policy import Policy
     from leadscore.policy.tuning import Tuning
     from leadscore.predict import LeadModel
+    from leadscore.thresholds import Outlook
 
 _WIDTH: Final = 140  # columns, where there is no terminal to ask
+_MOST_MOVES: Final = 20  # leads that a terminal names; --out writes all
 
 
 def progress(step: str) -> None:
@@ -107,18 +113,100 @@ def _laid_out(title: str, first: str, wide: "pd.DataFrame") -> None:
 def tuning(tuning: "Tuning") -> None:
     """Print what thresholds would have done, and which they are."""
     of_all = [figure for figure in tuning.figures if figure.segment is None]
-    lines = list(dict.fromkeys(figure.line for figure in of_all))
+    lines = [line for line in dict.fromkeys(figure.line for figure in of_all) if " - " not in line]
     names = list(dict.fromkeys(figure.figure for figure in of_all))
-    rows = []
-    for name in names:
-        figures = [tuning.figure(line, name) for line in lines]
-        rows.append(
-            (name.replace("_", " "), *(f"{f.value:.3g} [{f.low:.3g}, {f.high:.3g}]" for f in figures))
-        )
+    rows = [(name.replace("_", " "), *(tuning.figure(line, name).text for line in lines)) for name in names]
     table(f"Thresholds for {tuning.rule}", ("figure", *lines), rows)
-    print(f"mql {tuning.mql:g}, sales ready {tuning.sales_ready:g}, on {tuning.leads:,} past leads")
+    _segments(tuning)
+    if tuning.load is not None:
+        print(f"To expect in the next weeks: {tuning.load.text} MQLs a week")
     for said in (*tuning.verdicts, *tuning.notes):
-        print(said)
+        print(shown(said, 400))
+    print(f"mql {tuning.mql:g}, sales ready {tuning.sales_ready:g}, on {tuning.leads:,} past leads")
+
+
+def _segments(tuning: "Tuning") -> None:
+    """Print the MQLs of each level of the segment, where there is one."""
+    names = ("volume_per_week", "wins_per_week", "wins_missed_per_week", "precision", "recall")
+    of = {(each.segment, each.figure): each for each in tuning.figures if each.line == "mql"}
+    rows = []
+    for level in dict.fromkeys(segment for segment, _ in of if segment is not None):
+        own = tuning.segments.get(level)
+        line = tuning.mql if own is None else own.mql
+        figures = (of.get((level, name)) for name in names)
+        rows.append((level or "(none)", f"{line:g}", *("" if f is None else f.text for f in figures)))
+    if rows:
+        heads = (str(tuning.segment), "mql", *(name.replace("_", " ") for name in names))
+        table(f"MQLs by {tuning.segment}", heads, rows)
+
+
+def outlook(outlook: "Outlook") -> None:
+    """Print what a draft would change, on past leads and on those of today."""
+    past, today = outlook.past, outlook.today
+    if past is None:
+        warning(f"no replay of past leads: {shown(outlook.unseen, 400)}")
+    else:
+        for change in past.changes or ("nothing changes",):
+            print(f"Draft    {shown(change, 400)}")
+        _stages(f"{past.leads:,} past leads", past.stages)
+        rows = [
+            (each.name, f"{each.leads:,}", *(f"{r.sent:,}, {r.converted:,}, {r.missed:,}" for r in both))
+            for each in past.segments
+            for both in [(each.in_force, each.draft)]
+        ]
+        if rows:
+            title = "Past leads by segment: sent, of them converted, conversions missed"
+            table(title, ("segment", "leads", "in force", "draft"), rows)
+        print(past.sentence)
+        if past.load is not None:
+            print(past.load.sentence)
+        for said in past.warnings:
+            warning(shown(said, 400))
+    if today is not None:
+        findings(today.findings)
+        _stages(f"{today.leads:,} leads of today", today.stages)
+        moved = [(str(m.lead_id), m.before, m.after, m.why) for m in today.moves[:_MOST_MOVES]]
+        if moved:
+            title = f"{len(moved):,} of {len(today.moves):,} leads that move"
+            table(title, ("lead", "from", "to", "why"), moved)
+
+
+def _stages(title: str, changes: "Iterable[StageChange]") -> None:
+    rows = [(c.stage, f"{c.before:,}", f"{c.after:,}", f"{c.entering:,}", f"{c.leaving:,}") for c in changes]
+    table(title, ("stage", "in force", "draft", "enter", "leave"), rows)
+
+
+def revisions(born: "Policy", entries: "Sequence[Entry]") -> None:
+    """Print the published revisions, and what each changed and was expected to do."""
+    from leadscore.policy.policy import differences
+
+    rows = [
+        (
+            str(born.revision),
+            "",
+            "",
+            "born with the model",
+            f"mql {born.mql:g}, sales ready {born.sales_ready:g}",
+        )
+    ]
+    before = born
+    for entry in entries:
+        back = "" if entry.restores is None else f" (back to {entry.restores})"
+        changes = "; ".join(differences(before, entry.policy)) or "nothing"
+        rows.append((str(entry.policy.revision), entry.at, entry.author, entry.reason + back, changes))
+        before = entry.policy
+    table("Published policies", ("revision", "at", "by", "why", "changed"), rows)
+    if entries and (entries[-1].effect or {}).get("sentence"):
+        print(f"Expected {shown((entries[-1].effect or {})['sentence'], 400)}")
+
+
+def carried(found: "Carried") -> None:
+    """Print what a policy becomes for a new model, and what changes with it."""
+    for change in found.changes or ("the probabilities stay as they are",):
+        print(f"Draft    {shown(change, 400)}")
+    print(found.sentence)
+    for note in found.notes:
+        print(f"note: {shown(note, 400)}", file=sys.stderr)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -1,117 +1,256 @@
 """`leadscore threshold ...`: choose, preview, publish and undo thresholds."""
 
 import getpass
-from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leadscore.cli import show
-from leadscore.cli.options import Author, Expect, Json, Model, Reason
-from leadscore.errors import UsageError, explain
+from leadscore.cli.options import AsOf, Author, Events, Expect, History, Model, Previous, Reason
+from leadscore.errors import UsageError, explain, shown
 
 if TYPE_CHECKING:
+    from leadscore.policy.aims import Aim, Kind
     from leadscore.policy.ledger import Entry
     from leadscore.policy.policy import Policy
 
 threshold = typer.Typer(no_args_is_help=True, help="Choose, preview, publish and undo MQL thresholds.")
 
-Mql = Annotated[float, typer.Option(help="The chance from which a lead is an MQL, such as 0.08.")]
+Mql = Annotated[float | None, typer.Option(help="The chance from which a lead is an MQL, such as 0.08.")]
 SalesReady = Annotated[float | None, typer.Option(help="The chance from which it goes to sales at once.")]
+Draft = Annotated[
+    Path | None,
+    typer.Option("--policy", help="A whole policy as YAML or JSON, as `show` and `tune` write it."),
+]
+Capacity = Annotated[float | None, typer.Option(help="Leads that the team can work in a week.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write it as JSON too.")]
+HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write it as a page with the curves too.")]
+
+
+class Hold(StrEnum):
+    """What of a policy a new model keeps."""
+
+    fixed = "fixed"
+    volume = "volume"
+
+
+@threshold.command("show")
+def threshold_show(
+    model: Model,
+    revision: Annotated[
+        int | None, typer.Option(help="An earlier one; the one in force, if not given.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A file to write instead of the screen.")] = None,
+) -> None:
+    """Write the policy in force as YAML, to edit and to give to `preview` and `set` as --policy."""
+    from leadscore import thresholds
+    from leadscore.files import replace_file
+    from leadscore.policy.written import to_yaml
+    from leadscore.predict import load
+
+    show.require_place(out, model)
+    loaded = load(model)
+    policies = [loaded.bundle.policy, *(entry.policy for entry in thresholds.history(model))]
+    wanted = loaded.policy.revision if revision is None else revision
+    chosen = next((policy for policy in policies if policy.revision == wanted), None)
+    if chosen is None:
+        found = f"revisions {policies[0].revision} to {policies[-1].revision}"
+        raise UsageError(explain(f"revision {wanted}", found, "name one of those"))
+    text = to_yaml(chosen)
+    print(text.rstrip() if out is None else replace_file(out, text.encode()))
 
 
 @threshold.command("tune")
 def threshold_tune(
     model: Model,
-    capacity: Annotated[float | None, typer.Option(help="Leads that the team can work in a week.")] = None,
+    capacity: Capacity = None,
     share: Annotated[float | None, typer.Option(help="Share of all leads, such as 0.2.")] = None,
     precision: Annotated[float | None, typer.Option(help="Least share of MQLs that convert.")] = None,
+    recall: Annotated[float | None, typer.Option(help="Least share of conversions that are MQLs.")] = None,
     value: Annotated[float | None, typer.Option(help="Value of a win; needs --cost.")] = None,
     cost: Annotated[float | None, typer.Option(help="Cost of working a lead; needs --value.")] = None,
-    json_file: Json = None,
+    missed_cost: Annotated[float, typer.Option(help="Cost of a win that is missed, beyond its value.")] = 0.0,
+    sales_capacity: Annotated[
+        float | None, typer.Option(help="Of the MQLs, leads that sales can take at once in a week.")
+    ] = None,
+    sales_precision: Annotated[
+        float | None, typer.Option(help="Least share of the sales-ready leads that convert.")
+    ] = None,
+    sales_share: Annotated[
+        float, typer.Option(help="Share of the MQLs that go to sales at once, without another aim.")
+    ] = 0.25,
+    segment: Annotated[str | None, typer.Option(help="A category to look at one by one: source.")] = None,
+    per: Annotated[
+        list[str] | None,
+        typer.Option(help="The capacity of one level of --segment: Webinar=10. May be given again."),
+    ] = None,
+    equal_recall: Annotated[
+        bool, typer.Option("--equal-recall", help="The same recall in every level of --segment.")
+    ] = False,
+    draft: Annotated[
+        Path | None, typer.Option(help="Write the policy with these thresholds as YAML.")
+    ] = None,
+    json_file: JsonFile = None,
+    html_file: HtmlFile = None,
 ) -> None:
-    """Choose thresholds on the backtest by capacity, share, precision, or value and cost; changes nothing."""
-    from leadscore.policy.tuning import Aim, tune
+    """Choose thresholds on the backtest by capacity, share, precision, recall or value; changes nothing."""
+    from leadscore import threshold_page, thresholds
+    from leadscore.files import replace_file
+    from leadscore.policy.written import to_yaml
     from leadscore.predict import load
 
-    ways: dict[str, tuple[bool, Callable[[], Aim]]] = {
-        "--capacity": (capacity is not None, lambda: Aim("capacity", capacity)),
-        "--share": (share is not None, lambda: Aim("share", share)),
-        "--precision": (precision is not None, lambda: Aim("precision", precision)),
-        "--value and --cost": (
-            value is not None or cost is not None,
-            lambda: Aim("value", None, *_both(value, cost)),
-        ),
+    for path in (draft, json_file, html_file):
+        show.require_place(path, model)
+    ways: dict[Kind, float | None] = {
+        "capacity": capacity,
+        "share": share,
+        "precision": precision,
+        "recall": recall,
     }
-    chosen = [way for way, (given, _) in ways.items() if given]
-    if len(chosen) != 1:
-        found = " and ".join(chosen) or "none"
-        raise UsageError(explain(f"one of {', '.join(ways)}", found, "choose one way to tune"))
-    show.require_place(json_file, model)
+    aim = _aim(ways, value, cost, missed_cost)
+    sales: dict[Kind, float | None] = {"capacity": sales_capacity, "precision": sales_precision}
     loaded = load(model)
-    result = tune(loaded.bundle.past, ways[chosen[0]][1](), in_force=loaded.policy)
+    result = thresholds.tune(
+        loaded,
+        aim,
+        sales=_sales(sales),
+        segment=segment,
+        per_segment=_levels(per),
+        equal_recall=equal_recall,
+        sales_share=sales_share,
+    )
     show.tuning(result)
+    policy = result.draft(loaded.policy)
+    if draft is not None:
+        print(f"Draft    {replace_file(draft, to_yaml(policy).encode())}")
     if json_file is not None:
         show.write_json(json_file, result.to_dict())
+    if html_file is not None:
+        outlook = thresholds.preview(loaded, policy, capacity=capacity)
+        page = threshold_page.html(loaded, policy, outlook, tuning=result, money=aim.money)
+        print(f"Page     {replace_file(html_file, page.encode())}")
 
 
 @threshold.command("preview")
-def threshold_preview(model: Model, mql: Mql, sales_ready: SalesReady = None) -> None:
-    """Show what new thresholds would have done on past leads; changes nothing."""
-    from leadscore.policy.preview import preview
+def threshold_preview(
+    model: Model,
+    leads: Annotated[
+        Path | None, typer.Argument(metavar="[LEADS]", help="Leads of today: whom the draft moves, and why.")
+    ] = None,
+    mql: Mql = None,
+    sales_ready: SalesReady = None,
+    policy_file: Draft = None,
+    events: Events = None,
+    history: History = None,
+    previous: Previous = None,
+    as_of: AsOf = None,
+    capacity: Capacity = None,
+    by: Annotated[list[str] | None, typer.Option(help="A category to show the effect by.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the leads that move as .csv, .parquet or .jsonl.")
+    ] = None,
+    json_file: JsonFile = None,
+    html_file: HtmlFile = None,
+) -> None:
+    """Show whom new thresholds or rules would move, and what they would have done; changes nothing."""
+    from leadscore import threshold_page, thresholds
+    from leadscore.files import replace_file, write_table
     from leadscore.predict import load
 
+    for path in (out, json_file, html_file):
+        show.require_place(path, model, leads, events, history, policy_file, *(previous or ()))
+    if out is not None and leads is None:
+        raise UsageError(explain("LEADS, whose moves --out writes", "none", "give the leads of today"))
     loaded = load(model)
-    result = preview(_draft(loaded.policy, mql, sales_ready), loaded.policy, loaded.bundle.past)
-    for change in result.changes or ("nothing changes",):
-        print(f"Draft    {change}")
-    rows = [
-        (c.stage, f"{c.before:,}", f"{c.after:,}", f"{c.entering:,}", f"{c.leaving:,}") for c in result.stages
-    ]
-    show.table(f"{result.leads:,} past leads", ("stage", "in force", "draft", "enter", "leave"), rows)
-    print(result.sentence)
+    policy = _drafted(loaded.policy, mql, sales_ready, policy_file)
+    outlook = thresholds.preview(
+        loaded,
+        policy,
+        leads,
+        events,
+        None if leads is None else show.moment(as_of, loaded, previous),
+        history=history,
+        previous=previous or None,
+        capacity=capacity,
+        by=tuple(by or ()),
+    )
+    show.outlook(outlook)
+    if out is not None and outlook.today is not None:
+        print(f"Moves    {write_table(outlook.today.frame, out)}")
+    if json_file is not None:
+        show.write_json(json_file, outlook.to_dict())
+    if html_file is not None:
+        page = threshold_page.html(loaded, policy, outlook)
+        print(f"Page     {replace_file(html_file, page.encode())}")
 
 
 @threshold.command("set")
 def threshold_set(
     model: Model,
-    mql: Mql,
     reason: Reason,
+    mql: Mql = None,
     sales_ready: SalesReady = None,
+    policy_file: Draft = None,
     author: Author = None,
     expect: Expect = None,
 ) -> None:
-    """Publish new thresholds as a new revision."""
-    from leadscore.policy import ledger
+    """Publish new thresholds, or a whole policy, as a new revision."""
+    from leadscore import thresholds
     from leadscore.predict import load
 
-    loaded = load(model)
-    entry = ledger.publish(
-        model,
-        _draft(loaded.policy, mql, sales_ready),
-        expected=loaded.policy.revision if expect is None else expect,
-        born=loaded.bundle.policy,
-        author=author or _login(),
-        reason=reason,
-        at=show.now(),
+    before = load(model).policy
+    draft = _drafted(before, mql, sales_ready, policy_file)
+    entry = thresholds.publish(
+        model, draft, author=author or _login(), reason=reason, at=show.now(), expected=expect
     )
-    _published(entry)
+    _published(entry, before)
+
+
+@threshold.command("carry")
+def threshold_carry(
+    model: Model,
+    old: Annotated[
+        Path, typer.Option("--from", metavar="OLD", help="The model whose policy is carried over.")
+    ],
+    hold: Annotated[Hold, typer.Option(help="Keep the probabilities, or as many MQLs.")],
+    reason: Annotated[str | None, typer.Option(help="Publish it, and keep this in the history.")] = None,
+    author: Author = None,
+    expect: Expect = None,
+    draft: Annotated[Path | None, typer.Option(help="Write the policy as YAML.")] = None,
+) -> None:
+    """Carry an old model's policy over to a new one; published only with --reason."""
+    from leadscore import thresholds
+    from leadscore.files import replace_file
+    from leadscore.policy.written import to_yaml
+    from leadscore.predict import load
+
+    show.require_place(draft, model)
+    new = load(model)
+    found = thresholds.carry(load(old), new, hold.value)
+    show.carried(found)
+    if draft is not None:
+        print(f"Draft    {replace_file(draft, to_yaml(found.policy).encode())}")
+    if reason is not None:
+        entry = thresholds.publish(
+            model, found.policy, author=author or _login(), reason=reason, at=show.now(), expected=expect
+        )
+        _published(entry, new.policy)
 
 
 @threshold.command("history")
-def threshold_history(model: Model) -> None:
-    """List the published revisions, once their chain is verified."""
-    from leadscore.policy import ledger
+def threshold_history(model: Model, json_file: JsonFile = None) -> None:
+    """List the published revisions and what each changed, once their chain is verified."""
+    from leadscore import thresholds
     from leadscore.predict import load
 
-    born = load(model).bundle.policy
-    first = (str(born.revision), f"{born.mql:g}", f"{born.sales_ready:g}", "", "", "born with the model")
-    rows = [first]
-    for entry in ledger.history(model, born):
-        policy, back = entry.policy, "" if entry.restores is None else f" (back to {entry.restores})"
-        numbers = (str(policy.revision), f"{policy.mql:g}", f"{policy.sales_ready:g}")
-        rows.append((*numbers, entry.at, entry.author, entry.reason + back))
-    show.table("Published policies", ("revision", "mql", "sales ready", "at", "by", "why"), rows)
+    show.require_place(json_file, model)
+    entries = thresholds.history(model)
+    show.revisions(load(model).bundle.policy, entries)
+    if json_file is not None:
+        show.write_json(json_file, [entry.to_dict() for entry in entries])
 
 
 @threshold.command("undo")
@@ -125,33 +264,85 @@ def threshold_undo(
     expect: Expect = None,
 ) -> None:
     """Bring an earlier policy back as a new revision."""
-    from leadscore.policy import ledger
+    from leadscore import thresholds
     from leadscore.predict import load
 
-    loaded = load(model)
-    entry = ledger.undo(
-        model,
-        expected=loaded.policy.revision if expect is None else expect,
-        born=loaded.bundle.policy,
-        author=author or _login(),
-        reason=reason,
-        at=show.now(),
-        to=to,
+    before = load(model).policy
+    entry = thresholds.undo(
+        model, author=author or _login(), reason=reason, at=show.now(), to=to, expected=expect
     )
-    _published(entry)
+    _published(entry, before)
 
 
-def _published(entry: "Entry") -> None:
+def _aim(ways: "dict[Kind, float | None]", value: float | None, cost: float | None, missed: float) -> "Aim":
+    """Read the one way to tune; money beside another way gives a profit among the figures."""
+    from leadscore.policy.aims import Aim
+
+    given = {kind: amount for kind, amount in ways.items() if amount is not None}
+    money = value is not None or cost is not None
+    if len(given) > 1 or not (given or money):
+        found = " and ".join(f"--{kind}" for kind in given) or "none"
+        expected = "one of --capacity, --share, --precision, --recall, or --value and --cost"
+        raise UsageError(explain(expected, found, "choose one way to tune"))
+    if (value is None) != (cost is None):
+        found = "--cost alone" if value is None else "--value alone"
+        raise UsageError(explain("--value and --cost", found, "give both"))
+    for kind, amount in given.items():
+        return Aim(kind, amount, value, cost, missed)
+    return Aim("value", None, value, cost, missed)
+
+
+def _sales(ways: "dict[Kind, float | None]") -> "Aim | None":
+    from leadscore.policy.aims import Aim
+
+    given = [Aim(kind, amount) for kind, amount in ways.items() if amount is not None]
+    if len(given) > 1:
+        expected = "--sales-capacity or --sales-precision"
+        raise UsageError(explain(expected, "both", "choose one way to draw the line for sales"))
+    return given[0] if given else None
+
+
+def _levels(per: list[str] | None) -> dict[str, float] | None:
+    """Read capacities of levels: Webinar=10."""
+    if not per:
+        return None
+    read: dict[str, float] = {}
+    for each in per:
+        level, _, amount = each.rpartition("=")
+        try:
+            read[level] = float(amount)
+        except ValueError:
+            level = ""
+        if not level:
+            raise UsageError(explain("a level and its capacity", shown(each), "write --per Webinar=10"))
+    return read
+
+
+def _drafted(now: "Policy", mql: float | None, sales_ready: float | None, path: Path | None) -> "Policy":
+    """Read a draft, or move the thresholds of all leads; that for sales follows the MQL's up."""
+    if path is not None:
+        if mql is not None or sales_ready is not None:
+            raise UsageError(explain("--policy or --mql", "both", "write the thresholds into the file"))
+        from leadscore.policy.written import read_policy
+
+        return read_policy(path)
+    if mql is None and sales_ready is None:
+        raise UsageError(explain("--mql, --sales-ready or --policy", "none", "say what should change"))
+    line = now.mql if mql is None else mql
+    ready = max(now.sales_ready, line) if sales_ready is None else sales_ready
+    return replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else None)
+
+
+def _published(entry: "Entry", before: "Policy") -> None:
+    """Say what is in force by now, what that changed and what is expected of it."""
+    from leadscore.policy.policy import differences
+
     policy = entry.policy
     print(f"Revision {policy.revision} is in force: mql {policy.mql:g}, sales ready {policy.sales_ready:g}")
-
-
-def _draft(now: "Policy", mql: float, sales_ready: float | None) -> "Policy":
-    """Move the thresholds; the one for sales follows the MQL's up where it is not given."""
-    from dataclasses import replace
-
-    ready = max(now.sales_ready, mql) if sales_ready is None else sales_ready
-    return replace(now, mql=mql, sales_ready=ready, nurture=None)
+    for change in differences(before, policy) or ("nothing but the revision",):
+        print(f"Changed  {shown(change, 400)}")
+    if entry.effect is not None and "sentence" in entry.effect:
+        print(f"Expected {shown(entry.effect['sentence'], 400)}")
 
 
 def _login() -> str:
@@ -161,10 +352,3 @@ def _login() -> str:
         raise UsageError(
             explain("--author, as there is no login name", "none", "say who publishes")
         ) from None
-
-
-def _both(value: float | None, cost: float | None) -> tuple[float, float]:
-    if value is None or cost is None:
-        found = "--cost alone" if value is None else "--value alone"
-        raise UsageError(explain("--value and --cost", found, "give both"))
-    return value, cost

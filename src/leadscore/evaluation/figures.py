@@ -1,14 +1,16 @@
 """Pictures of a comparison: gains, reliability, precision and recall; matplotlib is used here only."""
 
+import base64
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from leadscore.evaluation.compare import Comparison
 from leadscore.evaluation.metrics import Floats, calibration_bins, mass, ranking
@@ -185,6 +187,76 @@ ALL: Final[Mapping[str, Callable[[Comparison], Figure]]] = {
 """Every picture of a comparison, by name."""
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line of a picture.
+
+    Parameters
+    ----------
+    name : str
+    x, y : array of shape (k,)
+    low, high : array of shape (k,), optional
+        The interval of y, drawn as a band.
+    """
+
+    name: str
+    x: Floats
+    y: Floats
+    low: Floats | None = None
+    high: Floats | None = None
+
+
+def banded(
+    title: str,
+    axes: tuple[str, str],
+    lines: Sequence[Line],
+    *,
+    shares: tuple[bool, bool] = (False, False),
+    uprights: Mapping[str, float] | None = None,
+    level: tuple[str, float] | None = None,
+    most: float | None = None,
+) -> Figure:
+    """Draw lines with the bands of their intervals.
+
+    Parameters
+    ----------
+    title : str
+    axes : tuple of str
+        What is on x and on y.
+    lines : sequence of Line
+    shares : tuple of bool
+        Whether x and y are shares, written in per cent.
+    uprights : mapping of str to float, optional
+        Places on x to mark, by what they are.
+    level : tuple of str and float, optional
+        A place on y to mark, and what it is.
+    most : float, optional
+        Where x ends.
+
+    Returns
+    -------
+    Figure
+    """
+    with mpl.rc_context(_RC):
+        figure, drawn = _axes(title, *axes)
+        for axis, share in zip((drawn.xaxis, drawn.yaxis), shares, strict=True):
+            axis.set_major_formatter(PercentFormatter(1) if share else StrMethodFormatter("{x:,.6g}"))
+        styles: Sequence[dict[str, Any]] = (*map(dict, _MODEL_STYLES[:1]), dict(_BASELINE_STYLE))
+        for place, line in enumerate(lines):
+            style = styles[place % 2]
+            every = max(1, len(line.x) // 8)
+            drawn.plot(line.x, line.y, label=line.name, markevery=every, **style)
+            if line.low is not None and line.high is not None:
+                drawn.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.15, linewidth=0)
+        for dashes, (name, at) in zip(("-", "--", ":"), (uprights or {}).items(), strict=False):
+            drawn.axvline(at, color="#555555", linewidth=1, linestyle=dashes, label=name)
+        if level is not None:
+            drawn.axhline(level[1], label=level[0], **_RULER)
+        drawn.set(xlim=(None, most))
+        drawn.legend(loc="best")
+    return figure
+
+
 def svg(figure: Figure) -> str:
     """Write a figure as SVG text to be put into a page: the same figure always gives the same text.
 
@@ -207,3 +279,8 @@ def svg(figure: Figure) -> str:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     written = text.getvalue()
     return written[written.index("<svg") :]
+
+
+def data_uri(figure: Figure) -> str:
+    """Give a figure as the address of an image, in which nothing can run."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg(figure).encode()).decode()}"

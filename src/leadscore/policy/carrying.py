@@ -10,7 +10,7 @@ import numpy as np
 from leadscore.errors import UsageError, explain, nearest, shown
 from leadscore.models.matrix import Bools, Column
 from leadscore.policy.backtest import Backtest
-from leadscore.policy.figures import Figure, all_of, figures_of
+from leadscore.policy.figures import Figure, all_of, brief, figures_of
 from leadscore.policy.lines import Lines, ruled, separating
 from leadscore.policy.policy import Policy, Thresholds, differences, percent
 from leadscore.policy.preview import unread, without
@@ -195,12 +195,11 @@ def _moved(lines: Thresholds, old: Lines, new: Lines, sizes: tuple[int, int], of
 
 
 def _above(chance: float) -> float:
-    """Give the number with the fewest decimals that no such chance reaches."""
+    """Give a line of one decimal above a chance."""
     if chance >= 1:
         expected = "a line above every chance, as before"
         raise UsageError(explain(expected, "leads with a chance of 100 %", "keep the probabilities instead"))
-    steps = ((math.floor(chance * 10**decimals) + 1) / 10**decimals for decimals in range(1, 17))
-    return next((short for short in steps if chance < short <= 1), 1.0)
+    return (math.floor(10 * chance) + 1) / 10
 
 
 def _of(level: str | None, policy: Policy, backtest: Backtest) -> Bools:
@@ -246,9 +245,6 @@ def _told(name: str, figures: Sequence[Figure]) -> str:
     (figure,) = (each for each in figures if (each.line, each.figure) == ("mql", name))
     if math.isnan(figure.value):
         return "none"
-    three = figure.value, figure.low, figure.high
-    if name == "volume_per_week":
-        value, low, high = (f"{each:,.3g}" if each < 100 else f"{each:,.0f}" for each in three)
-    else:
-        value, low, high = (percent(each) for each in three)
+    written = brief if name == "volume_per_week" else percent
+    value, low, high = (written(each) for each in (figure.value, figure.low, figure.high))
     return f"{value} ({low} to {high})"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from leadscore.models.matrix import Bools, Floats
 from leadscore.policy.backtest import Backtest
+from leadscore.policy.figures import brief
 from leadscore.policy.policy import percent
 
 _FEWEST: Final = 12  # weeks: among fewer no choice of a quarter of them is as rare as one in a hundred
@@ -63,7 +64,7 @@ class Drift:
             now, then = percent(self.rate_recent, 2), percent(self.rate_earlier, 2)
             found.append(f"{lead} {now} of the leads converted, in the {self.earlier} before {then}")
         if self.sent_differ:
-            now, then = f"{self.sent_recent:,.3g}", f"{self.sent_earlier:,.3g}"
+            now, then = brief(self.sent_recent), brief(self.sent_earlier)
             found.append(f"{lead} {now} leads a week would be sent, in the {self.earlier} before {then}")
         return tuple(found)
 

@@ -77,6 +77,18 @@ class Money:
         return self.value_of_win * wins - self.cost_of_touch * volume - self.cost_of_missed_win * missed
 
 
+def brief(value: float, sign: str = "") -> str:
+    """Write a number to three significant digits, with a sign before what is above 0 if asked ("+").
+
+    Examples
+    --------
+    >>> brief(0.20471), brief(2251.0), brief(3.0, "+"), brief(-1e-12)
+    ('0.205', '2,250', '+3', '0')
+    """
+    rounded = float(f"{value:.3g}") if abs(value) > 1e-9 else 0.0
+    return f"{rounded:{sign if rounded else ''},.12g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One figure of one line, with its 95 % interval.
@@ -101,6 +113,19 @@ class Figure:
     low: float
     high: float
     segment: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The value and its interval in few digits; empty where it is not defined.
+
+        Examples
+        --------
+        >>> Figure("mql", "cost_per_week", 2251.0, 2038.0, 2449.0).text
+        '2,250 [2,040, 2,450]'
+        """
+        if math.isnan(self.value):
+            return ""
+        return f"{brief(self.value)} [{brief(self.low)}, {brief(self.high)}]"
 
     @property
     def apart(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from leadscore.policy.figures import Figure
+from leadscore.policy.figures import Figure, brief
 from leadscore.policy.policy import percent
 
 
@@ -15,7 +15,7 @@ def against_points(figures: Sequence[Figure], a_week: str) -> str:
     'cannot tell these two apart: +1.5 wins a week against the points at the same capacity (-0.5 to +3.5)'
     """
     gain = _found(figures, "mql - points")["wins_per_week"]
-    gap = f"{gain.value:+.3g} wins{a_week} against the points at the same capacity {_range(gain)}"
+    gap = f"{brief(gain.value, '+')} wins{a_week} against the points at the same capacity {_range(gain)}"
     return f"{_word(gain, 'better', 'worse')}: {gap}"
 
 
@@ -36,9 +36,9 @@ def against_in_force(
     found = _found(figures, difference)
     judged, volume = found.get("profit_per_week", found["wins_per_week"]), found["volume_per_week"]
     what = judged.figure.removesuffix("_per_week")
-    gap = f"{judged.value:+.3g} {what}{a_week} {_range(judged)}"
+    gap = f"{brief(judged.value, '+')} {what}{a_week} {_range(judged)}"
     verdict = _word(judged, "better than the policy in force", "worse than the policy in force")
-    return f"{leads}: {verdict}: {gap}, with {volume.value:+.3g} leads{a_week} {_range(volume)}"
+    return f"{leads}: {verdict}: {gap}, with {brief(volume.value, '+')} leads{a_week} {_range(volume)}"
 
 
 def how_sure(between: tuple[float, float]) -> str:
@@ -66,4 +66,4 @@ def _word(gap: Figure, better: str, worse: str) -> str:
 
 
 def _range(gap: Figure) -> str:
-    return f"({gap.low:+.3g} to {gap.high:+.3g})"
+    return f"({brief(gap.low, '+')} to {brief(gap.high, '+')})"
