@@ -219,9 +219,15 @@ def lines_of(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
     >>> lines_of(policy, np.array([[0.0], [1.0], [np.nan]]), [Column("source", ("Ads", "Fair"))])[:, 1]
     array([0.1, 0.2, 0.1])
     """
-    table = np.array([list(own.lines.values()) for own in (policy.thresholds, *policy.segments.values())])
+    lines = _lines(policy, M, columns)
+    return lines if policy.segment is not None else np.repeat(lines, len(M), axis=0)
+
+
+def _lines(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
+    """Give the thresholds of each lead, or one row for all of them."""
+    table = np.array([list(own.lines.values()) for own in (policy, *policy.segments.values())])
     if policy.segment is None:
-        return np.repeat(table, len(M), axis=0)
+        return table
     j = _segment_place(policy.segment, columns)
     place = {level: row for row, level in enumerate(policy.segments, start=1)}
     own = np.array([*(place.get(level, 0) for level in columns[j].levels or ()), 0])  # the last: missing
@@ -347,9 +353,11 @@ def _decided(
     if standing is not None and len(standing.stage) != len(chance):
         found = f"{len(standing.stage):,} of {len(chance):,} leads"
         raise DataError(explain("where each lead stood", found, "give one row a lead"))
-    entry, kept, stage = _reached(policy, chance, lines_of(policy, M, columns), standing)
+    entry, kept, stage = _reached(policy, chance, _lines(policy, M, columns), standing)
     rule = deciding(policy, M, columns)
-    stage = np.where(rule < 0, stage, np.where(rule < len(policy.suppress), 0, len(STAGES) - 1))
+    if policy.suppress or policy.fast_track:
+        decides = np.array([0] * len(policy.suppress) + [len(STAGES) - 1] * len(policy.fast_track))
+        stage = np.where(rule < 0, stage, decides[rule])
     return _Decided(stage, rule, entry, kept)
 
 
@@ -367,7 +375,9 @@ def _reached(
 
 def _above(chance: Floats, lines: Floats) -> Ints:
     """Count the lines that each chance is at or above; they rise, so that is a place in `STAGES`."""
-    count: Ints = (chance[:, None] >= lines).sum(axis=1)
+    count = np.zeros(len(chance), np.int64)
+    for line in lines.T:
+        count += chance >= line
     return count
 
 
