@@ -16,7 +16,7 @@ $(SPARK): requirements-spark.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 	@touch $(SPARK)
 
-.PHONY: setup spark demo test lint types docs bench bench-accuracy bench-proofs lock help
+.PHONY: setup spark demo test lint types docs bench bench-accuracy bench-proofs reliability lock help
 setup: $(READY)  ## make the virtual environment from requirements.lock
 
 spark: $(SPARK)  ## add PySpark (large; needs Java 17 or later), so that its tests run too
@@ -49,6 +49,9 @@ bench-accuracy: $(READY)  ## models beside what others do on unseen leads, print
 
 bench-proofs: $(READY)  ## slow proofs on simulated worlds and the real sets, printed and written to docs/accuracy.md
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy/proofs.py
+
+reliability: $(READY)  ## kills, writers at once and tamperings of published policies, printed and written to docs/reliability.md
+	$(BIN)/python benchmarks/reliability.py --write
 
 lock:  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --output-file requirements.lock
