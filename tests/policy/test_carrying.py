@@ -190,6 +190,8 @@ def test_rules_that_a_backtest_cannot_apply_are_left_out_of_the_figures_only():
     found, plain = (carried(policy, old, new, "volume") for policy in (with_rule, without))
     assert found.policy == replace(plain.policy, suppress=(far,))
     assert found.after == plain.after
+    kept = replace(old, M=np.column_stack([old.M, old.M[:, 0]]), columns=(*COLUMNS, Column("country")))
+    assert carried(with_rule, kept, new, "volume").notes == found.notes
     assert found.notes == (
         "left out of these figures, as a backtest did not keep what they read: “far away”",
     )
@@ -227,6 +229,32 @@ def test_a_stage_that_was_empty_stays_so():
     old = Backtest([0.6, 0.5, 0.2, 0.1], [1, 1, 0, 0])
     kept = carried(Policy(0.5, 0.7), old, Backtest([0.93, 0.8, 0.2, 0.1], [1, 1, 0, 0]), "volume").policy
     assert (kept.mql, kept.sales_ready) == (0.5, 1.0)
+
+
+@given(st.floats(0.0, 1.0, exclude_max=True))
+def test_a_line_above_all_is_above_all(chance):
+    old = Backtest([0.2, 0.1], [1, 0])
+    kept = carried(Policy(0.01, 1.0, nurture=0.0), old, Backtest([chance, 0.0], [1, 0]), "volume").policy
+    assert chance < kept.sales_ready <= 1
+
+
+def test_more_fast_tracks_alone_are_no_reason_to_refuse():
+    def past(calls):
+        M = np.column_stack([calls, np.zeros(8)])
+        return Backtest(np.linspace(0.1, 0.8, 8), np.arange(8) % 2, M=M, columns=COLUMNS)
+
+    policy = Policy(0.9, 0.9, fast_track=(CALLED,))
+    kept = carried(policy, past([2, 2, 0, 0, 0, 0, 0, 0]), past([2, 2, 2, 0, 0, 0, 0, 0]), "volume").policy
+    assert kept == policy
+    sending = replace(policy, mql=0.8, nurture=None)  # one lead by its chance, beside two by the rule
+    with pytest.raises(UsageError, match="at most 3 leads reach, as before; found at least 5"):
+        carried(sending, past([2, 2, 0, 0, 0, 0, 0, 0]), past([2, 2, 2, 2, 0, 0, 0, 0]), "volume")
+
+
+def test_less_than_one_lead_is_none():
+    old = Backtest([0.9, *[0.1] * 9], np.arange(10) % 2 == 0)
+    kept = carried(Policy(0.5, 0.9), old, Backtest([0.7, 0.2, 0.1], [1, 0, 0]), "volume").policy
+    assert kept.mql > 0.7  # a tenth of three leads is no lead
 
 
 def test_another_way_to_hold_is_refused():

@@ -156,9 +156,10 @@ def test_why_names_the_rule_that_decides_or_did():
 
 
 def test_why_knows_where_a_lead_stood():
-    standing = Standing([2], [np.nan])
+    standing = Standing([-1, 2], [np.nan, np.nan])
     draft = Policy(0.2, 0.5, stay=0.8)
-    (move,) = moves(draft, Policy(0.2, 0.5), [1], [0.17], NOTHING.reshape(1, 0), (), standing)
+    (move,) = moves(draft, Policy(0.2, 0.5), [1, 2], [0.17, 0.17], np.empty((2, 0)), (), standing)
+    assert move.lead_id == 2
     assert (move.before, move.after) == ("nurture", "mql")
     assert "stays" in move.why.lower()
 

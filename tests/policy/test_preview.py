@@ -76,7 +76,7 @@ REPLAY = """
 """
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(policies(), policies(), st.integers(0, 2**32 - 1))
 def test_counts_are_those_that_sql_finds(draft, in_force, seed):
     past = leads(seed)
