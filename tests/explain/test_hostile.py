@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pytest
 
 from leadscore import cards
@@ -22,6 +25,7 @@ from leadscore.data.contract import Contract, EventColumns
 from leadscore.explain.card import GradeCuts
 from leadscore.explain.full import Card
 from leadscore.features.declare import AttributeFeature, EventFeature, Feature
+from leadscore.files import write_table
 from leadscore.models.calibration import Scale, Sigmoid
 from leadscore.models.conditions import Condition
 from leadscore.models.linear import LevelsTerm, LinearTable, NumberTerm
@@ -225,6 +229,23 @@ def test_a_list_for_a_spreadsheet_runs_nothing(part: int, tmp_path: Path) -> Non
     assert not [c for c in cells if c.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(c)]
     for path in (tmp_path / "out").glob("*.html"):
         require_inert(path.read_text())
+
+
+def test_no_cell_of_two_thousand_begins_as_a_formula_for_two_readers(tmp_path: Path) -> None:
+    texts = [text for texts in BATCHES for text in texts]
+    frame = pd.DataFrame({"lead_id": texts, "reason": texts[::-1], "score": np.arange(2_000) - 7.5})
+    path = write_table(frame, tmp_path / "t.csv")
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    options = pa_csv.ParseOptions(newlines_in_values=True)
+    as_text = pa_csv.ConvertOptions(column_types=dict.fromkeys(("lead_id", "reason"), pa.string()))
+    table = pa_csv.read_csv(path, parse_options=options, convert_options=as_text)
+    assert len(rows) - 1 == table.num_rows == 2_000
+    two = [table[name].to_pylist() for name in ("lead_id", "reason")]
+    for cells in ([cell for row in rows[1:] for cell in row[:2]], *two):
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    unguarded = sum(text.startswith(("=", "+", "-", "@", "\t", "\r")) for text in texts)
+    assert unguarded > 100  # they are there to be run
 
 
 def is_number(cell: str) -> bool:
