@@ -50,6 +50,17 @@ def test_what_is_planted_is_found():
     assert sum(each.scores_differ or each.rates_differ for each in flows) <= 3
 
 
+def test_what_is_sure_but_small_is_no_alarm():
+    week = np.repeat(np.arange(24), np.where(np.arange(24) < 18, 1000, 1100))
+    recent = week >= 18
+    rank = np.concatenate([np.linspace(0, 1, n, endpoint=False) for n in np.bincount(week)])
+    past = Backtest(0.9 * rank ** np.where(recent, 0.9, 1), rank < np.where(recent, 0.22, 0.2), week)
+    shown = judged(past)
+    assert (0 < shown.psi < 0.1, shown.rate_recent, shown.rate_earlier) == (True, 0.22, 0.2)
+    assert shown.sent_recent > shown.sent_earlier
+    assert shown.sentences == ()
+
+
 def test_the_index_is_that_of_the_textbook():
     past = world(np.random.default_rng(0), scores=0.3)
     weeks = past.week.max() + 1
