@@ -23,6 +23,9 @@ from leadscore.project import Project
 
 Progress: TypeAlias = Callable[[str], None]
 
+_WEEK = 7 * DAY
+_FEW_WEEKS = 4
+
 
 def silent(_: str) -> None:
     """Say nothing of how far it has come."""
@@ -129,12 +132,32 @@ def refuse_capacity(prepared: Prepared) -> None:
     if capacity is None:
         return
     tested = np.concatenate([fold.test for fold in folds(prepared)])
-    weeks = 1 if data.as_of is None else int(np.ptp(data.as_of[tested])) // (7 * DAY) + 1
-    most = len(np.unique(data.group[tested])) / weeks
+    week = weeks_of(data, tested)
+    kept = tested if week is None else tested[week >= 0]
+    most = len(np.unique(data.group[kept])) / (1 if week is None else int(week.max()) + 1)
     if capacity >= most:
         leads = f"{most:,.3g} leads there are{'' if data.as_of is None else ' a week'}"
         do = "lower it, or set policy.share in its place"
         raise UsageError(explain(f"a capacity below the {leads}", f"{capacity:g}", do))
+
+
+def weeks_of(data: Snapshot, tested: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Give the week in which the lead of each tested row was first looked at; None without a clock.
+
+    Leads that were looked at before the test began, or whose last look lies behind its end, are in no week
+    (-1), and so is what is left over of whole weeks at the beginning: at both ends a week would seem to have
+    more or fewer leads than it had. Where less than four whole weeks are left, all rows are in a week.
+    """
+    if data.as_of is None or data.age is None:
+        return None
+    moment, youngest, oldest = data.as_of[tested], float(data.age.min()), float(data.age.max())
+    first = moment - np.rint((data.age[tested] - youngest) * DAY).astype(np.int64)
+    begin, end = int(moment.min()), int(moment.max()) - round((oldest - youngest) * DAY)
+    whole = (end - begin) // _WEEK
+    if whole < _FEW_WEEKS:
+        return (moment - begin) // _WEEK
+    back = (end - first) // _WEEK
+    return np.where((first >= begin) & (back >= 0) & (back < whole), whole - 1 - back, -1)
 
 
 def folds(prepared: Prepared, *, warm_up: int = 0) -> tuple[Fold, ...]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from leadscore.bundle import Bundle
-from leadscore.checking import DAY
 from leadscore.comparing import calendar_columns, compare_models, models, rows_of, weigh
 from leadscore.evaluation.compare import Comparison
 from leadscore.evaluation.evidence import Evidence
@@ -30,6 +29,7 @@ from leadscore.models.scorer import Scorer
 from leadscore.models.uncertainty import Interval, fit_interval
 from leadscore.policy.backtest import MOST_LEVELS, Backtest
 from leadscore.policy.policy import Policy
+from leadscore.policy.staging import deciding
 from leadscore.policy.tuning import Aim, Tuning
 from leadscore.policy.tuning import tune as tuned
 from leadscore.preparing import (
@@ -42,6 +42,7 @@ from leadscore.preparing import (
     prepare,
     refuse_capacity,
     silent,
+    weeks_of,
 )
 from leadscore.project import Project
 
@@ -185,34 +186,41 @@ def _ruled(project: Project) -> set[str]:
 def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Feature]) -> Backtest:
     """Give one row a lead: a lead that was looked at several times becomes an MQL when it was best.
 
-    What it was like then is kept as far as rules and segments may read it.
+    That is where a fast track holds, then where its chance was best and no suppression held. What it was
+    like then is kept as far as rules and segments may read it.
     """
-    data, seen = prepared.data, comparison.predictions
-    rows = seen["row"].to_numpy()
-    frame = pd.DataFrame(
-        {
-            "group": data.group[rows],
-            "row": rows,
-            "probability": seen[comparison.chosen],
-            "points": seen["points"],
-            "y": seen["y"],
-            "week": 0 if data.as_of is None else (data.as_of[rows] - data.as_of[rows].min()) // (7 * DAY),
-        }
-    )
-    best = frame.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group")
-    most = frame.groupby("group")[["points", "y"]].max().loc[best["group"]]
-    ruled = _ruled(prepared.project)
+    project, data, seen = prepared.project, prepared.data, comparison.predictions
+    named = _ruled(project)
     columns = tuple(
         Column(feature.name, feature.categories)
         for feature in features
-        if feature.name in ruled or 0 < len(feature.categories or ()) <= MOST_LEVELS
+        if feature.name in named or 0 < len(feature.categories or ()) <= MOST_LEVELS
     )
+    rows = seen["row"].to_numpy()
+    week = weeks_of(data, rows)
+    M = to_matrix(data.X.iloc[rows], columns)
+    rule = deciding(_rules(project), M, columns)
+    frame = pd.DataFrame(
+        {
+            "group": data.group[rows],
+            "place": np.arange(len(rows)),
+            "turn": np.where(rule < 0, 0, np.where(rule < len(project.suppress), -1, 1)),
+            "probability": seen[comparison.chosen],
+            "points": seen["points"],
+            "y": seen["y"],
+            "week": 0 if week is None else week,
+        }
+    )
+    whole = frame[frame["week"] >= 0]
+    frame = whole if whole["y"].any() else frame.assign(week=frame["week"] - frame["week"].min())
+    best = frame.sort_values(["turn", "probability"], ascending=False, kind="stable").drop_duplicates("group")
+    most = frame.groupby("group")[["points", "y"]].max().loc[best["group"]]
     return Backtest(
         probability=best["probability"].to_numpy(),
         y=most["y"].to_numpy(),
-        week=None if data.as_of is None else best["week"].to_numpy(dtype=np.int64),
+        week=None if week is None else best["week"].to_numpy(dtype=np.int64),
         points=most["points"].to_numpy(),
-        M=to_matrix(data.X.iloc[best["row"]], columns),
+        M=M[best["place"]],
         columns=columns,
     )
 

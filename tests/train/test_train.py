@@ -18,6 +18,7 @@ from leadscore.bundle import Bundle
 from leadscore.errors import DataError, LeadScoreError, LeakageError, UsageError
 from leadscore.models.matrix import to_matrix
 from leadscore.predict import LeadModel, load
+from leadscore.preparing import weeks_of
 from leadscore.project import Project, Target
 from leadscore.simulate import World
 
@@ -269,13 +270,44 @@ def test_labels_maturity_and_ages_are_what_sql_makes_of_the_tables(
     assert 0.02 < np.mean(list(found.values())) < 0.2
 
 
-def test_the_backtest_has_each_lead_once(trained: train.Trained) -> None:
+def test_the_backtest_has_each_lead_once_in_whole_weeks(trained: train.Trained) -> None:
+    """Leads tested from their first look to their last, the week of the first, and their best row."""
     seen, data = trained.comparison.predictions, trained.prepared.data
-    leads = pd.Series(data.group[seen["row"].to_numpy()])
-    backtest = trained.bundle.backtest
-    assert len(backtest.y) == leads.nunique()
-    chosen = seen[trained.comparison.chosen].groupby(leads.to_numpy()).max()
-    assert sorted(backtest.probability.tolist()) == sorted(chosen.tolist())
+    rows = seen["row"].to_numpy()
+    tested = pd.DataFrame(
+        {
+            "lead": data.group[rows],
+            "moment": data.as_of[rows],
+            "first": data.as_of[rows] - (data.age[rows] - 14) * DAY,
+            "p": seen[trained.comparison.chosen],
+            "y": seen["y"],
+            "called": data.X["demo_request_count_3d"].to_numpy()[rows] >= 1,
+            "left": data.X["unsubscribe_count"].to_numpy()[rows] >= 1,
+        }
+    )
+    end = tested["moment"].max() - 31 * DAY
+    weeks = int((end - tested["moment"].min()) // (7 * DAY))
+    tested["week"] = weeks - 1 - (end - tested["first"]) // (7 * DAY)
+    backtest, found = trained.bundle.past, {}
+    for lead, own in tested[(tested["week"] >= 0) & (tested["first"] <= end)].groupby("lead"):
+        turn = np.where(own["left"], -1, np.where(own["called"], 1, 0))
+        best = own.loc[own["p"].where(turn == turn.max()).idxmax()]
+        found[lead] = (best["week"], best["p"], own["y"].max())
+    assert backtest.weeks == weeks
+    assert 0.5 * tested["lead"].nunique() < len(found) < tested["lead"].nunique()
+    assert sorted(found.values()) == sorted(
+        zip(backtest.week.tolist(), backtest.probability.tolist(), backtest.y.tolist(), strict=True)
+    )
+
+
+def test_a_short_test_is_counted_by_weeks_of_its_rows(trained: train.Trained) -> None:
+    data = trained.prepared.data
+    order = np.argsort(data.as_of, kind="stable")
+    few = order[data.as_of[order] < data.as_of[order[0]] + 40 * DAY]
+    week = weeks_of(data, few)
+    assert week is not None
+    assert week.tolist() == ((data.as_of[few] - data.as_of[few].min()) // (7 * DAY)).tolist()
+    assert weeks_of(replace(data, as_of=None), few) is None
 
 
 def test_the_facts_are_kept(trained: train.Trained) -> None:
