@@ -12,6 +12,7 @@ import numpy as np
 
 from leadscore import timelines, what_if
 from leadscore.data.own import OwnRows, own_rows
+from leadscore.data.tables import read_tables
 from leadscore.errors import DataError, UsageError, explain, shown
 from leadscore.explain import layout
 from leadscore.explain.card import WITHHELD, Explanation, odds, stage_name
@@ -230,19 +231,22 @@ def _cards(case: _Case, places: Sequence[int], digest: str) -> Iterator[Card]:
         people = timelines.read_people(model, case.leads, case.events, case.as_of, case.history)
     lead_ids = [_plain(case.rows.lead_id[place]) for place in places]
     own: Iterator[OwnRows | None] = iter([None] * len(places))
-    if not contract.event_log:
+    if people is None:
         own = own_rows(contract, case.leads, case.events, case.history, lead_ids)
     for place, lead_id, alone in zip(places, lead_ids, own, strict=True):
         row = case.rows.take(np.array([place]))
         stood = None if case.standing is None else case.standing.take(np.array([place]))
         (why,) = model.explained(row, stood)
-        line = before = None
+        line = before = trial = None
         if people is not None:
             at = people.place(lead_id)
+            trial = what_if.case_of(model, timelines.tables_of(people, at), people.as_of, why, stood)
             line = timelines.follow(model, people, at, None, drivers=True)
             ago = timelines.follow(model, people, at, people.as_of - WEEK, drivers=False)
             before = (float(ago.moments[-1] - ago.moments[0]) / DAY, float(ago.score[0]))
-        changes, questions = _claims(case, why, alone)
+        if alone is not None:
+            trial = _alone(case, why, alone)
+        changes, questions = _claims(case, trial)
         M, split = model.matrix(row), model.split(row)
         urgency, expected_days = _soon(model, M)
         yield Card(
@@ -262,27 +266,23 @@ def _cards(case: _Case, places: Sequence[int], digest: str) -> Iterator[Card]:
         )
 
 
-def _claims(
-    case: _Case, why: Explanation, own: OwnRows | None
-) -> tuple[tuple[Change, ...], tuple[Question, ...]]:
-    """Say what would change the lead's stage and what to ask; nothing where it is no lead by itself."""
-    if own is None:
-        return (), ()
-    given: dict[str, Any] = {
-        "events": own.events,
-        "as_of": case.as_of,
-        "history": own.history,
-        "previous": case.previous,
-    }
+def _alone(case: _Case, why: Explanation, own: OwnRows) -> what_if.Case | None:
+    """Read a lead of a model without a clock by itself; None where it is one person with other leads."""
     try:
-        alone = case.model.score_one(own.lead, **given)
+        tables = read_tables(case.model.bundle.contract, [own.lead], None, training=False)
+        if case.model.score_one(own.lead).score != why.score:
+            return None
     except DataError:
+        return None
+    return what_if.case_of(case.model, tables, None, why)
+
+
+def _claims(case: _Case, trial: what_if.Case | None) -> tuple[tuple[Change, ...], tuple[Question, ...]]:
+    """Say what would change the lead's stage and what to ask."""
+    if trial is None:
         return (), ()
-    if alone.score != why.score:  # one person with other leads, whose rows count here too
-        return (), ()
-    changes = what_if.changes(case.model, own.lead, **given, most=_EVERY)
-    asked = what_if.questions(case.model, own.lead, **given, most=MOST_QUESTIONS)
-    return _varied(case, changes), tuple(
+    asked = what_if.questions_of(trial, most=MOST_QUESTIONS)
+    return _varied(case, what_if.changes_of(trial, most=_EVERY)), tuple(
         one for one in asked if one.chance_of_change >= _TELLS or one.expected_move >= _MOVES
     )
 

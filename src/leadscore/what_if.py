@@ -18,7 +18,7 @@ from leadscore.data.history import leads_as_of
 from leadscore.data.records import ShortWay
 from leadscore.data.tables import read_tables
 from leadscore.explain.after import after, done, known
-from leadscore.explain.card import stage_name
+from leadscore.explain.card import Explanation, stage_name
 from leadscore.explain.changes import (
     Change,
     Question,
@@ -98,7 +98,12 @@ def changes(
     DataError, UsageError
         As `LeadModel.score_one`.
     """
-    case = _read(model, lead, events, as_of, history, previous)
+    return changes_of(_read(model, lead, events, as_of, history, previous), most=most)
+
+
+def changes_of(case: "Case", *, most: int = 5) -> tuple[Change, ...]:
+    """Find the nearest changes of a lead that `case_of` has put together: what `changes` gives for it."""
+    model = case.model
     if case.rule is not None and case.rule in model.policy.suppress:
         return (_held(case, case.rule),)
     found = _tried(case, [*_waits(case), *_happenings(case), *_answers(case)])
@@ -147,8 +152,12 @@ def questions(
     DataError, UsageError
         As `LeadModel.score_one`.
     """
-    case = _read(model, lead, events, as_of, history, previous)
-    if model.bundle.familiar is None:
+    return questions_of(_read(model, lead, events, as_of, history, previous), most=most)
+
+
+def questions_of(case: "Case", *, most: int = 3) -> tuple[Question, ...]:
+    """Rank the fields that a lead from `case_of` has not given: what `questions` gives for it."""
+    if case.model.bundle.familiar is None:
         return ()
     found = _tried(case, _answers(case))
     chance = _chances(case, found)
@@ -167,13 +176,13 @@ def questions(
 
 # ---------------------------------------------------------------------------------------------- the lead
 @dataclass(frozen=True, eq=False)
-class _Case:
-    """One lead as it is known at a moment, ready to be tried."""
+class Case:
+    """One lead as it is known at a moment, ready to be tried; `case_of` makes it."""
 
     model: LeadModel
     tables: Tables
     as_of: int | None
-    now: LeadScore
+    now: LeadScore | Explanation
     rule: Rule | None
     recycled: float  # days since it was given back; nan where it never was
     fields: Mapping[str, Sequence[AttributeFeature]]  # that leads can be asked
@@ -181,34 +190,61 @@ class _Case:
 
     @property
     def rank(self) -> int:
+        """Its stage, as the place in STAGES."""
         return STAGES.index(self.now.stage)
 
     @property
     def contract(self) -> Contract:
+        """How the tables read."""
         return self.model.bundle.contract
 
     @property
     def labels(self) -> dict[str, str]:
+        """Give the fields that leads can be asked, in words."""
         return {name: label(reading[0], self.model.bundle.phrases) for name, reading in self.fields.items()}
 
 
 def _read(
     model: LeadModel, lead: Mapping[str, Any], events: Any, as_of: Moment, history: Any, previous: Any
-) -> _Case:
+) -> Case:
     """Read the lead as `score_one` does, which also says what is wrong with it."""
     now = model.score_one(lead, events, as_of, history=history, previous=previous)
-    contract, features = model.bundle.contract, model.bundle.features
+    contract = model.bundle.contract
     when = moment(as_of, contract.timezone) if model.needs_time else None
     tables = None if history is not None else _quickly(model, lead, events)
     if tables is None:
         tables = read_tables(contract, [dict(lead)], events, history=history, training=False)
+    rows = snapshot(tables, model.bundle.features, None if when is None else np.array([when]))
+    return case_of(model, tables, when, now, model.standing(rows, previous, as_of)[0])
+
+
+def case_of(
+    model: LeadModel,
+    tables: Tables,
+    when: int | None,
+    now: LeadScore | Explanation,
+    standing: Standing | None = None,
+) -> Case:
+    """Put one lead together whose tables have been read, also of an event log, or one that is several leads.
+
+    Parameters
+    ----------
+    model : LeadModel
+    tables : Tables
+        Of this lead alone.
+    when : int or None
+        UTC microseconds; None without a clock.
+    now : LeadScore or Explanation
+        What it is now.
+    standing : Standing, optional
+        Where it stood before.
+    """
     tables = tables if when is None else known(tables, when)
     moments = None if when is None else np.array([when])
     profile = tables.leads if moments is None else leads_as_of(tables, moments)
     fields = fields_to_ask(_read_by(model))
-    rows = snapshot(tables, features, moments)
-    standing = model.standing(rows, previous, as_of)[0]
-    return _Case(
+    rows = snapshot(tables, model.bundle.features, moments)
+    return Case(
         model=model,
         tables=tables,
         as_of=when,
@@ -253,18 +289,18 @@ def _read_by(model: LeadModel) -> list[Feature]:
 
 
 # -------------------------------------------------------------------------------------- what could happen
-def _waits(case: _Case) -> list[Move]:
+def _waits(case: Case) -> list[Move]:
     return [] if case.as_of is None else [Move(days=days) for days in _DAYS]
 
 
-def _happenings(case: _Case) -> list[Move]:
+def _happenings(case: Case) -> list[Move]:
     if case.as_of is None or case.tables.events is None:
         return []
     kinds = _kinds(tuple(_read_by(case.model)), case.contract.event_types)
     return [Move(((kind, count),)) for kind in kinds for count in _COUNTS]
 
 
-def _answers(case: _Case) -> list[Move]:
+def _answers(case: Case) -> list[Move]:
     """Give every answer to each missing field."""
     return [
         Move(answers=((name, value),))
@@ -273,7 +309,7 @@ def _answers(case: _Case) -> list[Move]:
     ]
 
 
-def _numbers(case: _Case, reading: Sequence[AttributeFeature]) -> dict[str, list[float]]:
+def _numbers(case: Case, reading: Sequence[AttributeFeature]) -> dict[str, list[float]]:
     """Give the numbers that part the training leads' values of a column, or else the typical one."""
     familiar, typical = case.model.bundle.familiar, case.model.bundle.typical
     names = [feature.name for feature in reading if feature.categories is None]
@@ -301,7 +337,7 @@ class _Tried:
     rank: Ints
 
 
-def _tried(case: _Case, moves: Sequence[Move]) -> _Tried:
+def _tried(case: Case, moves: Sequence[Move]) -> _Tried:
     """Score the lead after each move: to the last bit as `score_one` scores it."""
     bundle, matrix = case.model.bundle, _rows(case, moves)
     log_odds = bundle.calibration.log_odds(bundle.scorer.margin(_columns(case, matrix)))
@@ -314,7 +350,7 @@ def _tried(case: _Case, moves: Sequence[Move]) -> _Tried:
     return _Tried(moves, matrix, chance, bundle.scale.score(log_odds), np.array(rank, np.int64))
 
 
-def _rows(case: _Case, moves: Sequence[Move]) -> Floats:
+def _rows(case: Case, moves: Sequence[Move]) -> Floats:
     """Give the features of the lead after each move."""
     have = 0 if case.tables.events is None else len(case.tables.events.at)
     step = max(1, _AT_ONCE // (have + 1))
@@ -327,14 +363,14 @@ def _rows(case: _Case, moves: Sequence[Move]) -> Floats:
     return np.concatenate([np.empty((0, len(features))), *found])
 
 
-def _columns(case: _Case, matrix: Floats) -> Floats:
+def _columns(case: Case, matrix: Floats) -> Floats:
     """Give the columns that the scorer reads."""
     place = {column: j for j, column in enumerate(case.model.bundle.columns)}
     return np.asfortranarray(matrix[:, [place[column] for column in case.model.bundle.scorer.columns]])
 
 
 # ------------------------------------------------------------------------------------------- what is claimed
-def _crossing(case: _Case, found: _Tried) -> tuple[Bools, Bools]:
+def _crossing(case: Case, found: _Tried) -> tuple[Bools, Bools]:
     """Say which moves raise the lead over the next line, and which lower it; not by the hours alone."""
     goal = max(case.rank + 1, _MQL)
     hours = np.array([move.hours for move in found.moves], np.int64)
@@ -345,7 +381,7 @@ def _crossing(case: _Case, found: _Tried) -> tuple[Bools, Bools]:
     return up, down
 
 
-def _chosen(case: _Case, found: _Tried, crosses: Bools) -> list[Change]:
+def _chosen(case: Case, found: _Tried, crosses: Bools) -> list[Change]:
     """Word the nearest changes; of the answers to a field, the likeliest stands for all."""
     order = np.arange(len(found.moves))
     answers = np.array([move.kind == "answer" for move in found.moves], bool) & crosses
@@ -360,7 +396,7 @@ def _chosen(case: _Case, found: _Tried, crosses: Bools) -> list[Change]:
     return [_change(case, found, place, by_rule[place]) for place in chosen]
 
 
-def _chances(case: _Case, found: _Tried) -> Floats:
+def _chances(case: Case, found: _Tried) -> Floats:
     """Give how likely each answer to each missing field is; 0 where no lead of training gave it."""
     familiar = case.model.bundle.familiar
     chance = np.zeros(len(found.moves))
@@ -381,7 +417,7 @@ def _chances(case: _Case, found: _Tried) -> Floats:
     return chance
 
 
-def _change(case: _Case, found: _Tried, place: int, rule: Rule | None) -> Change:
+def _change(case: Case, found: _Tried, place: int, rule: Rule | None) -> Change:
     move, rank, now = found.moves[place], int(found.rank[place]), case.now
     score, stage = float(found.score[place]), STAGES[rank]
     return Change(
@@ -403,7 +439,7 @@ def _change(case: _Case, found: _Tried, place: int, rule: Rule | None) -> Change
     )
 
 
-def _held(case: _Case, rule: Rule) -> Change:
+def _held(case: Case, rule: Rule) -> Change:
     """Say that no change helps."""
     now = case.now
     why = f" ({clean(rule.reason)})" if rule.reason else ""
@@ -424,7 +460,7 @@ def _example(found: _Tried, place: int) -> str:
     return f"{said(answer)}: score {whole(float(found.score[place]))}, {stage}"
 
 
-def _detail(case: _Case, move: Move) -> dict[str, Any]:
+def _detail(case: Case, move: Move) -> dict[str, Any]:
     """Give what to add to the lead so that `score_one` says the same."""
     columns, lead_id, when = case.contract.event_columns, case.now.lead_id, case.as_of
     detail: dict[str, Any] = {"events": [], "fields": dict(move.answers), "as_of": None}

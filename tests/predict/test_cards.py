@@ -13,9 +13,16 @@ import pytest
 
 from leadscore import cards
 from leadscore.bundle import Bundle
+from leadscore.data.contract import Contract, EventColumns
+from leadscore.data.tables import Identity
 from leadscore.errors import DataError, LeadScoreError, UsageError
-from leadscore.explain.card import WITHHELD
+from leadscore.explain.card import WITHHELD, GradeCuts
 from leadscore.explain.full import Card
+from leadscore.features.declare import AttributeFeature, EventFeature
+from leadscore.models.calibration import Scale, Sigmoid
+from leadscore.models.linear import LinearTable, NumberTerm
+from leadscore.models.matrix import Column
+from leadscore.policy.policy import Policy
 from leadscore.predict import LeadModel, load
 from leadscore.simulate import World
 
@@ -307,3 +314,104 @@ def test_a_card_in_a_notebook_is_an_article(
     assert headings[0] == "1"
     assert set(headings[1:]) == {"2"}
     assert all('role="img"' in svg or "aria-hidden" in svg for svg in re.findall(r"<svg[^>]*>", card.html()))
+
+
+# ----------------------------------------------------------------------- what would change it, on cards
+def test_a_person_with_several_leads_is_told_what_would_change_it(
+    bundle_of: dict[str, Bundle], frames: Any, as_of: int
+) -> None:
+    born, (leads, events) = bundle_of["logistic"], frames
+    contract = replace(
+        born.contract,
+        identity=Identity(email=("email",)),
+        kinds={**born.contract.kinds, "email": "text"},
+    )
+    model = LeadModel(replace(born, contract=contract), born.policy)
+    now = pd.Timestamp(as_of, unit="us", tz="UTC")
+    there = leads[leads["created_at"] < now - pd.Timedelta("40D")]
+    events = events[(events["occurred_at"] < now) & ~(events["recorded_at"] > now)]
+    claims = 0
+    for place in range(0, 160, 8):
+        two = there.iloc[place : place + 2].assign(email="one@company.example")
+        mine = events[events["lead_id"].isin(two["lead_id"])]
+        card = cards.card(model, two, mine, as_of, lead_id=two["lead_id"].iloc[1])
+        assert "one person with another lead" in unwrapped(card.text())
+        for change in card.changes:
+            if change.kind not in ("events", "time"):
+                continue
+            more = pd.DataFrame(change.detail["events"]).assign(lead_id=two["lead_id"].iloc[1])
+            more["occurred_at"] = pd.to_datetime(more["occurred_at"]) if len(more) else None
+            later = pd.concat([mine, more]) if len(more) else mine
+            after = model.score(two, later, change.detail["as_of"])
+            assert after["score"].tolist() == [change.score_after] * 2
+            assert after["stage"].tolist() == [change.stage_after] * 2
+            assert change.stage_after != card.explanation.stage
+            claims += 1
+    assert claims > 10
+
+
+def test_a_lead_of_an_event_log_is_told_what_would_change_it() -> None:
+    features = (EventFeature("count", "call", window=30), AttributeFeature("lead_age"))
+    columns = tuple(Column(feature.name) for feature in features)
+    terms = (
+        NumberTerm(False, 0.0, 9.0, 0.0, 1.0, 0.8, missing=0.0, mean=0.5),
+        NumberTerm(False, 0.0, 99.0, 0.0, 1.0, -0.05, missing=0.0, mean=-1.0),
+    )
+    contract = Contract(
+        lead_id="case",
+        created_at="opened",
+        events=EventColumns(occurred_at="at", event_type="what"),
+        event_log=True,
+        event_types=("call", "letter"),
+        outcome_events={"SIGNED": "won"},
+    )
+    bundle = Bundle(
+        name="log",
+        contract=contract,
+        features=features,
+        scorer=LinearTable(columns, terms, intercept=-2.0),
+        calibration=Sigmoid(1.0, 0.0),
+        scale=Scale(),
+        policy=Policy(mql=0.3, sales_ready=0.8),
+        cuts=GradeCuts((), (-4.0, 0.0, 4.0)),
+        typical={},
+        horizon=30.0,
+        backtest=None,
+        calibrated=True,
+        interval=None,
+        familiar=None,
+        facts={},
+    )
+    model = LeadModel(bundle, bundle.policy)
+    log = [
+        {"case": case, "opened": "2025-03-01T00:00:00Z", "at": f"2025-03-0{day}T00:00:00Z", "what": "call"}
+        for case, day in (("a", 2), ("b", 2), ("b", 3))
+    ]
+    card = cards.card(model, log, None, "2025-03-10T00:00:00Z", lead_id="a")
+    (change,) = card.changes
+    assert change.text.startswith("2 more calls within a day would make it an MQL")
+    more = [{**event, "opened": "2025-03-01T00:00:00Z"} for event in change.detail["events"]]
+    after = model.score([*log, *more], None, change.detail["as_of"]).set_index("lead_id").loc["a"]
+    assert (after["stage"], after["score"]) == ("mql", change.score_after)
+
+
+def test_a_card_tells_changes_of_different_sorts_and_none_that_leads_do_for_the_worse(
+    model: LeadModel, frames: Any, as_of: int, some_ids: list[str]
+) -> None:
+    rank = {"unqualified": 0, "nurture": 1, "mql": 2, "sales_ready": 3}
+    names = [rule.name for rule in model.policy.fast_track]
+    seen = 0
+    for lead in some_ids:
+        found = [one for one in cards.card(model, *frames, as_of, lead_id=lead).changes if one.kind != "rule"]
+        up = [one for one in found if rank[one.stage_after] > rank[one.stage_before]]
+        down = [one for one in found if one not in up]
+        assert found == [*up, *down]
+        assert all(not one.detail["events"] for one in down)
+        sorts = [
+            (*sorted({e["event_type"] for e in one.detail["events"]}), *one.detail["fields"]) for one in up
+        ]
+        assert len(set(sorts)) == len(sorts)
+        ruled = [any(name in one.text for name in names) for one in up]
+        assert ruled == sorted(ruled)  # what holds for every lead comes last
+        seen += len(up)
+    assert seen
