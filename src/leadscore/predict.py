@@ -1,7 +1,7 @@
 """The one scoring path: load a model, then score tables, score one lead, or explain a score."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from leadscore import bundle as bundles
 from leadscore.bundle import Bundle
-from leadscore.data.contract import CLOSING
-from leadscore.data.identity import merge_duplicates
-from leadscore.data.records import ShortWay
-from leadscore.data.tables import Events, Finding, Tables, read_tables
 from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.explain.card import Explanation, driver_families, explanations
 from leadscore.explain.drivers import DriverPoints, driver_points, family_sums
-from leadscore.features.single import Reading, reading_of
-from leadscore.features.snapshot import Snapshot, earliest, snapshot
+from leadscore.features.snapshot import Snapshot
+from leadscore.features.view import View
 from leadscore.models.calibration import log_odds_of
 from leadscore.models.hazard import HazardForest
 from leadscore.models.matrix import Floats
@@ -316,32 +312,11 @@ class LeadModel:
         if events is None and self.needs_events:
             do = "pass events (--events), or [] if there are none"
             raise UsageError(explain("the leads' events, since this model reads them", "none", do))
-        if history is None and (one := self._quickly(leads, events, when)) is not None:
-            return one
-        contract, features = self.bundle.contract, self.bundle.features
-        tables = read_tables(contract, leads, events, history=history, training=False)
-        if contract.identity is None or len(tables.lead_id) < 2:
-            rows = _open(snapshot(tables, features, when), tables, when)
-            return rows, _found(tables.findings, tables.events, when, _absent(tables, rows))
-        people, report = merge_duplicates(tables, contract.identity, before=when)
-        rows = _each(snapshot(people, features, when), tables, report.row)
-        return rows, _found(people.findings, tables.events, when, _absent(tables, rows))
-
-    def _quickly(self, leads: Any, events: Any, when: int | None) -> tuple[Snapshot, list[str]] | None:
-        """Read one lead from plain values without a table in between; None: it must go the long way."""
-        if self._short_way is None or type(leads) is not list or len(leads) != 1:
-            return None
-        way, reading = self._short_way
-        one = way.read(leads[0], events)
-        row = None if one is None else reading.row(one, when)
-        return None if one is None or row is None else (row, _found((), one.events, when, {}))
+        return self._view.rows(leads, events, when, history)
 
     @cached_property
-    def _short_way(self) -> tuple[ShortWay, Reading] | None:
-        contract, features = self.bundle.contract, self.bundle.features
-        if any(name not in contract.kinds for feature in features for name in feature.reads):
-            return None
-        return ShortWay(contract), reading_of(features)
+    def _view(self) -> View:
+        return View(self.bundle.contract, self.bundle.features)
 
     def _further(self, also: Collection[str]) -> list["_Further"]:
         """Find what gives the further columns that were asked for, and refuse what this model has not."""
@@ -495,41 +470,6 @@ def moment(as_of: Moment, timezone: str | None = None) -> int:
     except (ValueError, TypeError):
         do = "write it as 2025-03-01T12:00:00Z"
         raise UsageError(explain("as_of as a time with its zone", repr(shown(as_of)), do)) from None
-
-
-def _each(rows: Snapshot, tables: Tables, row: NDArray[np.int64]) -> Snapshot:
-    """Give each lead the row of its person: of the people that are seen, and of them only these leads."""
-    place = rows.group.searchsorted(row)
-    seen = np.flatnonzero(np.append(rows.group, -1)[place] == row)
-    return replace(rows.take(place[seen]), lead_id=tables.lead_id[seen], position=tables.position[seen])
-
-
-def _open(rows: Snapshot, tables: Tables, when: int | None) -> Snapshot:
-    """Leave out leads that a log knows to be closed by then: no model has learned from such."""
-    if tables.outcomes is None or when is None:
-        return rows
-    closed = earliest(tables.outcomes, CLOSING, len(tables.lead_id)) < when
-    return rows.take(np.flatnonzero(~np.isin(rows.position, tables.position[closed])))
-
-
-def _absent(tables: Tables, rows: Snapshot) -> dict[str, int]:
-    closed = "" if tables.outcomes is None else ", or closed before it"
-    return {f"leads: created at or after the moment{closed}": len(tables.lead_id) - len(rows)}
-
-
-def _found(
-    findings: Sequence[Finding], events: Events | None, when: int | None, absent: Mapping[str, int]
-) -> list[str]:
-    """Say what became of rows, of leads that are not there, and of events that lie ahead of the moment."""
-    unseen = 0
-    if events is not None and when is not None:
-        known_at = events.at if events.known_at is None else events.known_at
-        unseen = int(((events.at >= when) | (known_at > when)).sum())
-    counts = {**absent, "events: later than the moment": unseen}
-    return [
-        *map(str, findings),
-        *(f"{what}: {n:,} {'row' if n == 1 else 'rows'} left out" for what, n in counts.items() if n),
-    ]
 
 
 def place_of(rows: Snapshot, lead_id: int | str, found: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -225,7 +225,8 @@ def lines_of(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
 
 def _lines(policy: Policy, M: Floats, columns: Sequence[Column]) -> Floats:
     """Give the thresholds of each lead, or one row for all of them."""
-    table = np.array([list(own.lines.values()) for own in (policy, *policy.segments.values())])
+    every = (policy.lines, *(own.lines for own in policy.segments.values()))
+    table = np.array([list(lines.values()) for lines in every])
     if policy.segment is None:
         return table
     j = _segment_place(policy.segment, columns)
