@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -48,6 +49,26 @@ def test_what_is_planted_is_found():
     flows = found(30, flow=2.0)
     assert sum(each.sent_differ for each in flows) >= 27
     assert sum(each.scores_differ or each.rates_differ for each in flows) <= 3
+
+
+def test_drawn_weeks_agree_with_all_choices_of_weeks():
+    rng, decided = np.random.default_rng(2), []
+    for seed in range(60):
+        past = world(rng, weeks=14, a_week=40, outcomes=rng.uniform(0, 1.5))
+        leads, wins = np.bincount(past.week), np.bincount(past.week, weights=past.y)
+        gaps = []
+        for recent in itertools.combinations(range(14), 3):
+            now = np.isin(np.arange(14), recent)
+            gaps.append(abs(wins[now].sum() / leads[now].sum() - wins[~now].sum() / leads[~now].sum()))
+        share = np.mean(np.array(gaps) >= gaps[-1] * (1 - 1e-9))  # the last of 364 choices is what happened
+        if not 0.006 < share < 0.015:  # of 2,000 draws, those on the edge may fall to either side
+            shown = judged(past, seed)
+            apart = max(shown.rate_recent, shown.rate_earlier) >= 1.25 * min(
+                shown.rate_recent, shown.rate_earlier
+            )
+            decided.append(shown.rates_differ)
+            assert shown.rates_differ == (apart and share < 0.01)
+    assert 5 < sum(decided) < len(decided) - 5
 
 
 def test_what_is_sure_but_small_is_no_alarm():
