@@ -168,11 +168,12 @@ def preview(
     if leads is not None:
         rows, findings = model.rows(leads, events, as_of, history)
         standing, told = model.standing(rows, previous, as_of)
+        scale = None if model.bundle.calibrated else model.bundle.scale
         staged = (model.split(rows).probability, *model.ruled(rows), standing)
         today = Today(
             leads=len(rows),
             stages=counts(draft, model.policy, *staged),
-            moves=moves(draft, model.policy, rows.lead_id, *staged),
+            moves=moves(draft, model.policy, rows.lead_id, *staged, scale=scale),
             findings=(*findings, *told),
         )
     elif past is None:
