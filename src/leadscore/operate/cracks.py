@@ -140,8 +140,9 @@ def _late(case: Case) -> Iterator[Crack]:
     for lead in np.flatnonzero(late).tolist():
         handed, worked = int(done.handed[lead]), int(done.worked[lead])
         passed = (worked - handed) / DAY
-        why = f"Handed over on {day(handed)} and first worked {days(passed)} later, on {day(worked)}"
-        yield Crack(LATE, lead, handed, passed, f"{why}, not within {policy.days(case.within)}.")
+        over = days(passed - case.within)
+        why = f"Handed over on {day(handed)} and first worked on {day(worked)}, {over} after its"
+        yield Crack(LATE, lead, handed, passed, f"{why} {policy.days(case.within)} were up.")
 
 
 def _forgotten(case: Case) -> Iterator[Crack]:
