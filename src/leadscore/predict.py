@@ -407,15 +407,18 @@ _FURTHER: Mapping[str, tuple[Callable[[Bundle], bool], _Further]] = {
 }
 
 
-def load(folder: str | Path, *, manifest_sha256: str | None = None) -> LeadModel:
+def load(
+    folder: str | Path, *, manifest_sha256: str | None = None, policy_sha256: str | None = None
+) -> LeadModel:
     """Load a saved model, verified, with the policy in force.
 
     Parameters
     ----------
     folder : path
         As `leadscore train --out` wrote it.
-    manifest_sha256 : str, optional
-        The digest of the manifest, where it is kept elsewhere.
+    manifest_sha256, policy_sha256 : str, optional
+        Digests that are kept elsewhere: of the manifest, and of a published policy (`Entry.sha256`), which
+        the log must still hold.
 
     Returns
     -------
@@ -427,7 +430,7 @@ def load(folder: str | Path, *, manifest_sha256: str | None = None) -> LeadModel
         The model, or the log of its policies, is missing, altered or from a newer format.
     """
     bundle = bundles.load(folder, manifest_sha256=manifest_sha256)
-    return LeadModel(bundle, in_force(folder, bundle.policy))
+    return LeadModel(bundle, in_force(folder, bundle.policy, sha256=policy_sha256))
 
 
 def moment(as_of: Moment, timezone: str | None = None) -> int:

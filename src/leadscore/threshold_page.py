@@ -16,17 +16,10 @@ from leadscore.policy.policy import Policy, percent
 from leadscore.policy.preview import Preview
 from leadscore.policy.tuning import Tuning
 from leadscore.predict import LeadModel
-from leadscore.thresholds import Outlook
+from leadscore.thresholds import Laid, Outlook, figures_table, levels_table
 
 MOST_MOVES: Final = 200  # leads that the page names; `Today.moves` has all
 _FEWEST: Final = 20  # leads above a line, below which its precision is noise
-_LINES: Final = {
-    "mql": "draft: MQL",
-    "sales_ready": "draft: sales ready",
-    "points": "as many by points",
-    "in force": "in force: MQL",
-    "in force, sales_ready": "in force: sales ready",
-}
 
 
 def html(
@@ -68,8 +61,7 @@ def html(
         calibrated=model.bundle.calibrated,
         horizon=model.bundle.horizon,
         tuning=tuning,
-        chosen=() if tuning is None else _table(tuning),
-        segments=() if tuning is None else tuple(_segment_rows(tuning)),
+        tables=() if tuning is None else _tables(tuning),
         past=past,
         unseen=outlook.unseen,
         pictures=list(_pictures(curves, past, model.policy, draft)),
@@ -81,23 +73,10 @@ def html(
     )
 
 
-def _table(tuning: Tuning) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Give the figures of all leads: the lines, then a row a figure."""
-    of_all = {(each.line, each.figure): each for each in tuning.figures if each.segment is None}
-    lines = [line for line in dict.fromkeys(line for line, _ in of_all) if line in _LINES]
-    names = list(dict.fromkeys(name for _, name in of_all))
-    rows = [(name.replace("_", " "), [of_all[line, name].text for line in lines]) for name in names]
-    return [_LINES[line] for line in lines], rows
-
-
-def _segment_rows(tuning: Tuning) -> Iterator[tuple[str, str, list[str]]]:
-    """Give, for each level of the segment, its line and the figures of its MQLs."""
-    wanted = ("volume_per_week", "wins_per_week", "wins_missed_per_week", "precision", "recall")
-    of = {(each.segment, each.figure): each for each in tuning.figures if each.line == "mql"}
-    for level in dict.fromkeys(each.segment for each in tuning.figures if each.segment is not None):
-        own = tuning.segments.get(level)
-        line = percent(tuning.mql if own is None else own.mql)
-        yield level or "none", line, [of[level, name].text for name in wanted]
+def _tables(tuning: Tuning) -> list[tuple[str, Laid]]:
+    told = [("Value and 95 % interval", figures_table(tuning))]
+    by = levels_table(tuning)
+    return [*told, (f"MQLs by {shown(tuning.segment)}", by)] if by.rows else told
 
 
 def _pictures(

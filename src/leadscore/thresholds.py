@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leadscore import bundle as bundles
 from leadscore.errors import UsageError, explain, shown
@@ -13,7 +13,7 @@ from leadscore.policy import preview as previews
 from leadscore.policy.carrying import Carried, Hold, carried
 from leadscore.policy.ledger import Entry
 from leadscore.policy.moves import Move, StageChange, counts, moves
-from leadscore.policy.policy import Policy
+from leadscore.policy.policy import Policy, percent
 from leadscore.policy.preview import Preview, unread
 from leadscore.policy.staging import require_fit
 from leadscore.policy.tuning import Aim, Tuning
@@ -23,6 +23,31 @@ from leadscore.predict import LeadModel, Moment, load
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.model_selection import FixedThresholdClassifier
+
+__all__ = [
+    "Aim",
+    "Carried",
+    "Entry",
+    "Outlook",
+    "Today",
+    "Tuning",
+    "carry",
+    "fixed_threshold",
+    "history",
+    "preview",
+    "publish",
+    "tune",
+    "undo",
+]
+
+_LINES: Final = {
+    "mql": "draft: MQL",
+    "in force": "in force: MQL",
+    "points": "as many by points",
+    "sales_ready": "draft: sales ready",
+    "in force, sales_ready": "in force: sales ready",
+}
+_OF_LEVELS: Final = ("volume_per_week", "wins_per_week", "wins_missed_per_week", "precision", "recall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,50 @@ class Outlook:
             "today": None if self.today is None else asdict(self.today),
             "unseen": self.unseen,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A table of texts: its heads, and its rows, each as long.
+
+    Parameters
+    ----------
+    heads : tuple of str
+    rows : tuple of tuple of str
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def figures_table(tuning: Tuning) -> Laid:
+    """Lay out the figures of all leads: a row a figure, what is to be compared side by side."""
+    of = {(each.line, each.figure): each.text for each in tuning.figures if each.segment is None}
+    lines = [line for line in _LINES if any(line == each for each, _ in of)]
+    names = dict.fromkeys(name for _, name in of)
+    rows = ((_called(name, tuning), *(of[line, name] for line in lines)) for name in names)
+    return Laid(("figure", *(_LINES[line] for line in lines)), tuple(rows))
+
+
+def levels_table(tuning: Tuning) -> Laid:
+    """Lay out each level of the segment with its line and the figures of its MQLs; no rows without one."""
+    of = {(each.segment, each.figure): each.text for each in tuning.figures if each.line == "mql"}
+    lines = {level: own.mql for level, own in tuning.segments.items()}
+    rows = (
+        (
+            level or "(none)",
+            percent(lines.get(level, tuning.mql)),
+            *(of[level, name] for name in _OF_LEVELS),
+        )
+        for level in dict.fromkeys(each for each, _ in of if each is not None)
+    )
+    names = (_called(name, tuning) for name in _OF_LEVELS)
+    return Laid((shown(tuning.segment), "MQL from", *names), tuple(rows))
+
+
+def _called(figure: str, tuning: Tuning) -> str:
+    """Name a figure; without a clock it is of the whole backtest."""
+    return figure.replace("_per_week", "" if tuning.weeks is None else "_a_week").replace("_", " ")
 
 
 def tune(

@@ -12,11 +12,13 @@ from leadscore.cli import show
 from leadscore.cli.options import (
     Also,
     AsOf,
+    Author,
     Config,
     Events,
     Form,
     Format,
     History,
+    Hold,
     Json,
     Leads,
     Model,
@@ -26,7 +28,7 @@ from leadscore.cli.options import (
 )
 from leadscore.cli.points import points
 from leadscore.cli.queue import queue, recycle
-from leadscore.cli.threshold import threshold
+from leadscore.cli.threshold import Former, carried, former, publish_carried, threshold
 from leadscore.cli.timeline import timeline
 from leadscore.errors import LeadScoreError, UsageError, explain, shown
 
@@ -143,12 +145,22 @@ def train(
     config: Config,
     out: Annotated[Path, typer.Option(help="The model directory to write.")],
     json_file: Json = None,
+    hold: Annotated[
+        Hold | None,
+        typer.Option(
+            help="Carry over the policy in force for the model that is there: its probabilities, or as many "
+            "MQLs."
+        ),
+    ] = None,
+    author: Author = None,
     no_mlflow: NoMlflow = False,
 ) -> None:
     """Audit, look at leads as they were, compare, choose, fit and save."""
     from leadscore import config as configs
 
-    _train(configs.read(config), out, json_file, mlflow=not no_mlflow)
+    project = configs.read(config)
+    before = None if hold is None else former(out, hold, author)
+    _train(project, out, json_file, mlflow=not no_mlflow, before=before)
 
 
 @app.command()
@@ -350,7 +362,9 @@ def demo(config: Config, out: Annotated[Path, typer.Option(help="The model direc
     print(f"Report   {_report_of(out)}\nModel    {out}")
 
 
-def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: bool) -> "Trained":
+def _train(
+    project: "Project", out: Path, json_file: Path | None, *, mlflow: bool, before: Former | None = None
+) -> "Trained":
     from leadscore import bundle, report, tracking
     from leadscore import train as training
     from leadscore.policy import ledger
@@ -361,14 +375,19 @@ def _train(project: "Project", out: Path, json_file: Path | None, *, mlflow: boo
     if mlflow:
         tracking.require_store(project.name)
     trained = training.train(project, progress=show.progress)
+    draft = None if before is None else carried(before, trained.bundle)  # refused before all is replaced
     folder = bundle.save(trained.bundle, out)
     kept = ledger.set_aside(folder)
+    if before is not None and draft is not None:
+        publish_carried(folder, before, draft)
     page = report.write(trained, _report_of(out))
     show.findings(trained.prepared.tables.findings)
     show.findings(trained.bundle.phrases.idle(trained.bundle.features))
     if kept is not None:
         what = "the thresholds published for the model that was here are kept in"
-        print(f"note: {what} {kept}; this model's own are in force", file=sys.stderr)
+        now = "this model's own are in force (train with --hold carries such thresholds over, and so does"
+        own = "" if draft is not None else f"; {now} threshold carry, from a model that is kept elsewhere)"
+        print(f"note: {what} {kept}{own}", file=sys.stderr)
     show.comparison(trained.comparison, trained.evidence)
     if json_file is not None:
         show.write_json(json_file, tracking.record(trained.comparison, trained.evidence))

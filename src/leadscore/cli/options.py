@@ -15,6 +15,13 @@ class Format(StrEnum):
     html = "html"
 
 
+class Hold(StrEnum):
+    """What of a policy a new model keeps."""
+
+    fixed = "fixed"
+    volume = "volume"
+
+
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The project's YAML file.")]
 Model = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
 Leads = Annotated[Path, typer.Argument(metavar="LEADS", help="The leads as the config describes them.")]

@@ -1,5 +1,6 @@
 """What commands print and write, and the places and moments that they take."""
 
+import getpass
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -112,32 +113,17 @@ def _laid_out(title: str, first: str, wide: "pd.DataFrame") -> None:
 
 def tuning(tuning: "Tuning") -> None:
     """Print what thresholds would have done, and which they are."""
-    of_all = [figure for figure in tuning.figures if figure.segment is None]
-    lines = [line for line in dict.fromkeys(figure.line for figure in of_all) if " - " not in line]
-    names = list(dict.fromkeys(figure.figure for figure in of_all))
-    rows = [(name.replace("_", " "), *(tuning.figure(line, name).text for line in lines)) for name in names]
-    table(f"Thresholds for {tuning.rule}", ("figure", *lines), rows)
-    _segments(tuning)
+    from leadscore.thresholds import figures_table, levels_table
+
+    of_all, by_level = figures_table(tuning), levels_table(tuning)
+    table(f"Thresholds for {tuning.rule}", of_all.heads, of_all.rows)
+    if by_level.rows:
+        table(f"MQLs by {tuning.segment}", by_level.heads, by_level.rows)
     if tuning.load is not None:
         print(f"To expect in the next weeks: {tuning.load.text} MQLs a week")
     for said in (*tuning.verdicts, *tuning.notes):
         print(shown(said, 400))
     print(f"mql {tuning.mql:g}, sales ready {tuning.sales_ready:g}, on {tuning.leads:,} past leads")
-
-
-def _segments(tuning: "Tuning") -> None:
-    """Print the MQLs of each level of the segment, where there is one."""
-    names = ("volume_per_week", "wins_per_week", "wins_missed_per_week", "precision", "recall")
-    of = {(each.segment, each.figure): each for each in tuning.figures if each.line == "mql"}
-    rows = []
-    for level in dict.fromkeys(segment for segment, _ in of if segment is not None):
-        own = tuning.segments.get(level)
-        line = tuning.mql if own is None else own.mql
-        figures = (of.get((level, name)) for name in names)
-        rows.append((level or "(none)", f"{line:g}", *("" if f is None else f.text for f in figures)))
-    if rows:
-        heads = (str(tuning.segment), "mql", *(name.replace("_", " ") for name in names))
-        table(f"MQLs by {tuning.segment}", heads, rows)
 
 
 def outlook(outlook: "Outlook") -> None:
@@ -167,7 +153,8 @@ def outlook(outlook: "Outlook") -> None:
         _stages(f"{today.leads:,} leads of today", today.stages)
         moved = [(str(m.lead_id), m.before, m.after, m.why) for m in today.moves[:_MOST_MOVES]]
         if moved:
-            title = f"{len(moved):,} of {len(today.moves):,} leads that move"
+            some = "" if len(moved) == len(today.moves) else f"the first {len(moved)} of "
+            title = f"Leads that move: {some}{len(today.moves):,}"
             table(title, ("lead", "from", "to", "why"), moved)
 
 
@@ -196,8 +183,17 @@ def revisions(born: "Policy", entries: "Sequence[Entry]") -> None:
         rows.append((str(entry.policy.revision), entry.at, entry.author, entry.reason + back, changes))
         before = entry.policy
     table("Published policies", ("revision", "at", "by", "why", "changed"), rows)
-    if entries and (entries[-1].effect or {}).get("sentence"):
-        print(f"Expected {shown((entries[-1].effect or {})['sentence'], 400)}")
+    for entry in entries:
+        expected(entry, f"Expected of revision {entry.policy.revision}: ")
+
+
+def expected(entry: "Entry", before: str) -> None:
+    """Print what a revision was expected to do, where the log has it."""
+    effect = entry.effect or {}
+    if "sentence" in effect:
+        print(f"{before}{shown(effect['sentence'], 400)}")
+    elif "unseen" in effect:
+        print(f"{before}not known: {shown(effect['unseen'], 400)}")
 
 
 def carried(found: "Carried") -> None:
@@ -241,6 +237,16 @@ def require_place(path: Path | None, model: Path | None = None, *inputs: Path | 
     if model is not None and path.resolve().is_relative_to(model.resolve()):
         expected = "an output outside the model's directory, which holds nothing else"
         raise UsageError(explain(expected, shown(path, 300), "choose another place"))
+
+
+def login() -> str:
+    """Give the name that the system knows for whoever publishes."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as somebody without a name
+        raise UsageError(
+            explain("--author, as there is no login name", "none", "say who publishes")
+        ) from None
 
 
 def now() -> datetime:

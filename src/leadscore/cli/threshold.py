@@ -1,21 +1,22 @@
 """`leadscore threshold ...`: choose, preview, publish and undo thresholds."""
 
-import getpass
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leadscore.cli import show
-from leadscore.cli.options import AsOf, Author, Events, Expect, History, Model, Previous, Reason
+from leadscore.cli.options import AsOf, Author, Events, Expect, History, Hold, Model, Previous, Reason
 from leadscore.errors import UsageError, explain, shown
 
 if TYPE_CHECKING:
+    from leadscore.bundle import Bundle
     from leadscore.policy.aims import Aim, Kind
+    from leadscore.policy.carrying import Carried
     from leadscore.policy.ledger import Entry
     from leadscore.policy.policy import Policy
+    from leadscore.predict import LeadModel
 
 threshold = typer.Typer(no_args_is_help=True, help="Choose, preview, publish and undo MQL thresholds.")
 
@@ -28,13 +29,6 @@ Draft = Annotated[
 Capacity = Annotated[float | None, typer.Option(help="Leads that the team can work in a week.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write it as JSON too.")]
 HtmlFile = Annotated[Path | None, typer.Option("--html", help="Write it as a page with the curves too.")]
-
-
-class Hold(StrEnum):
-    """What of a policy a new model keeps."""
-
-    fixed = "fixed"
-    volume = "volume"
 
 
 @threshold.command("show")
@@ -204,7 +198,7 @@ def threshold_set(
     before = load(model).policy
     draft = _drafted(before, mql, sales_ready, policy_file)
     entry = thresholds.publish(
-        model, draft, author=author or _login(), reason=reason, at=show.now(), expected=expect
+        model, draft, author=author or show.login(), reason=reason, at=show.now(), expected=expect
     )
     _published(entry, before)
 
@@ -235,7 +229,7 @@ def threshold_carry(
         print(f"Draft    {replace_file(draft, to_yaml(found.policy).encode())}")
     if reason is not None:
         entry = thresholds.publish(
-            model, found.policy, author=author or _login(), reason=reason, at=show.now(), expected=expect
+            model, found.policy, author=author or show.login(), reason=reason, at=show.now(), expected=expect
         )
         _published(entry, new.policy)
 
@@ -269,9 +263,62 @@ def threshold_undo(
 
     before = load(model).policy
     entry = thresholds.undo(
-        model, author=author or _login(), reason=reason, at=show.now(), to=to, expected=expect
+        model, author=author or show.login(), reason=reason, at=show.now(), to=to, expected=expect
     )
     _published(entry, before)
+
+
+@dataclass(frozen=True)
+class Former:
+    """A model that is about to be replaced, and how its policy is carried over to the one after it."""
+
+    model: "LeadModel"
+    hold: Hold
+    author: str
+    reason: str
+
+
+def former(folder: Path, hold: Hold, author: str | None) -> Former | None:
+    """Take the model that is in a folder, before another one takes its place; None where there is none."""
+    from leadscore import bundle
+    from leadscore.predict import load
+
+    if not (folder / "manifest.json").exists():
+        show.findings(["no model is there yet, whose thresholds could be carried over"])
+        return None
+    model = load(folder)
+    reason = f"carried over from revision {model.policy.revision} of model {bundle.digest(folder)[:12]}"
+    return Former(model, hold, author or show.login(), reason)
+
+
+def carried(before: Former, bundle: "Bundle") -> "Carried":
+    """Draft the policy for the new model, while the old one is still in its place."""
+    from leadscore.predict import LeadModel
+    from leadscore.thresholds import carry
+
+    return carry(before.model, LeadModel(bundle, bundle.policy), before.hold.value)
+
+
+def publish_carried(folder: Path, before: Former, draft: "Carried") -> None:
+    """Put what was carried over in force for the new model, if another policy is, and say what changes."""
+    from leadscore import thresholds
+    from leadscore.policy.policy import differences
+    from leadscore.predict import load
+
+    show.carried(draft)
+    now = load(folder).policy
+    if not differences(now, draft.policy):
+        print(f"Policy   revision {now.revision} is in force, and is the same")
+        return
+    entry = thresholds.publish(
+        folder,
+        draft.policy,
+        author=before.author,
+        reason=before.reason,
+        at=show.now(),
+        expected=now.revision,
+    )
+    print(f"Policy   revision {entry.policy.revision} is in force, {before.reason}")
 
 
 def _aim(ways: "dict[Kind, float | None]", value: float | None, cost: float | None, missed: float) -> "Aim":
@@ -319,7 +366,10 @@ def _levels(per: list[str] | None) -> dict[str, float] | None:
 
 
 def _drafted(now: "Policy", mql: float | None, sales_ready: float | None, path: Path | None) -> "Policy":
-    """Read a draft, or move the thresholds of all leads; that for sales follows the MQL's up."""
+    """Read a draft, or move the thresholds of all leads.
+
+    That for sales follows the MQL's up; a lead is kept warm from the same share of it as before.
+    """
     if path is not None:
         if mql is not None or sales_ready is not None:
             raise UsageError(explain("--policy or --mql", "both", "write the thresholds into the file"))
@@ -330,7 +380,10 @@ def _drafted(now: "Policy", mql: float | None, sales_ready: float | None, path: 
         raise UsageError(explain("--mql, --sales-ready or --policy", "none", "say what should change"))
     line = now.mql if mql is None else mql
     ready = max(now.sales_ready, line) if sales_ready is None else sales_ready
-    return replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else None)
+    if now.segments:
+        show.findings([f"{len(now.segments)} levels of {now.segment} keep thresholds of their own"])
+    warm = float(now.nurture or 0.0) / now.mql if now.mql else 0.0
+    return replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else warm * line)
 
 
 def _published(entry: "Entry", before: "Policy") -> None:
@@ -341,14 +394,4 @@ def _published(entry: "Entry", before: "Policy") -> None:
     print(f"Revision {policy.revision} is in force: mql {policy.mql:g}, sales ready {policy.sales_ready:g}")
     for change in differences(before, policy) or ("nothing but the revision",):
         print(f"Changed  {shown(change, 400)}")
-    if entry.effect is not None and "sentence" in entry.effect:
-        print(f"Expected {shown(entry.effect['sentence'], 400)}")
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as somebody without a name
-        raise UsageError(
-            explain("--author, as there is no login name", "none", "say who publishes")
-        ) from None
+    show.expected(entry, "Expected ")

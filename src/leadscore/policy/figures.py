@@ -25,6 +25,7 @@ MONEY_FIGURES: Final = ("cost_per_week", "profit_per_week")
 _Z: Final = 1.959963984540054
 _TAIL: Final = 0.025
 _NO_SHARE: Final = (math.nan, 1.0)
+_SHARES: Final = ("precision", "recall")
 _T: Final = (_Z, 12.706, 4.303, 3.182)  # of Student's t; without any degree of freedom only arrivals scatter
 
 
@@ -122,10 +123,14 @@ class Figure:
         --------
         >>> Figure("mql", "cost_per_week", 2251.0, 2038.0, 2449.0).text
         '2,250 [2,040, 2,450]'
+        >>> Figure("mql", "precision", 0.205, 0.175, 0.236).text
+        '20.5 % [17.5, 23.6]'
         """
         if math.isnan(self.value):
             return ""
-        return f"{brief(self.value)} [{brief(self.low)}, {brief(self.high)}]"
+        times, unit = (100, " %") if self.figure in _SHARES else (1, "")
+        value, low, high = (brief(times * each) for each in (self.value, self.low, self.high))
+        return f"{value}{unit} [{low}, {high}]"
 
     @property
     def apart(self) -> bool:
