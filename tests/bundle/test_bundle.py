@@ -87,7 +87,7 @@ def test_no_pickle_anywhere(folder: Path, wide_folder: Path) -> None:
                 assert all(arrays[name].dtype.kind in "biuf" for name in arrays.files)
         else:
             content.decode()
-        with pytest.raises((ValueError, UnicodeDecodeError)):
+        with pytest.raises((ValueError, DeprecationWarning)):  # an opcode or an escape that is none
             list(pickletools.genops(content))
 
 
