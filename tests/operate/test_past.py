@@ -33,7 +33,7 @@ def model(folder_of: Any) -> LeadModel:
 def done_by(model: LeadModel, world: World, when: int) -> Past:
     people = timelines.read_people(model, world.leads, world.events, when, None)
     contract = model.bundle.contract
-    aside = read_aside(contract, world.leads, None, world.outcomes, {})
+    aside = read_aside(contract, world.leads, None, world.outcomes, reasons=True)
     touches = touches_of(people, ["sales_call"], contract)
     return past(aside.outcomes, new(len(aside.lead_id)), when=when, touches=touches)
 

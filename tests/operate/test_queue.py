@@ -207,7 +207,7 @@ def test_what_sales_has_is_not_handed_over(
     before = outcomes[outcomes["at"] < pd.Timestamp(as_of, unit="us", tz="UTC")]
     last = before.sort_values("at").groupby("lead_id")["stage"].last()
     closed = set(last.index[last.isin(["Closed Won", "Closed Lost", "Disqualified"])])
-    found = queue(linear, *frames, as_of, outcomes=outcomes)
+    found = queue(linear, *frames, as_of, outcomes=outcomes[["lead_id", "stage", "at"]])
     assert found.frame["lead_id"].tolist() == [
         lead for lead in free.frame["lead_id"] if lead not in set(last.index)
     ]

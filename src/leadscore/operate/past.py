@@ -32,7 +32,13 @@ _LATER: Final = np.iinfo(np.int64).max
 
 # -------------------------------------------------------------------------------- what stands beside scoring
 def read_aside(
-    contract: Contract, leads: Any, events: Any, outcomes: Any, kinds: Mapping[str, str]
+    contract: Contract,
+    leads: Any,
+    events: Any,
+    outcomes: Any,
+    kinds: Mapping[str, str] | None = None,
+    *,
+    reasons: bool = False,
 ) -> Tables:
     """Read what scoring does not look at: outcomes, and columns of the leads that no feature reads.
 
@@ -42,8 +48,10 @@ def read_aside(
         The model's.
     leads, events, outcomes
         As for `read_tables`; without outcomes, those that are among the events.
-    kinds : mapping of str to str
+    kinds : mapping of str to str, optional
         Columns of the leads table that are wanted, as "text" or "number".
+    reasons : bool
+        Whether the reasons of the outcomes are wanted too.
 
     Returns
     -------
@@ -60,8 +68,11 @@ def read_aside(
     if kinds:
         _require_columns(contract, leads, kinds)
     told = contract.event_log or bool(contract.outcome_events)
-    some = dict(kinds) or dict(list(contract.kinds.items())[:1])  # with none named, all would be read
-    aside = replace(contract, kinds=some, event_types=())
+    some = dict(kinds or {}) or dict(list(contract.kinds.items())[:1])  # with none named, all would be read
+    stages = contract.outcomes
+    if stages is not None:
+        stages = replace(stages, revenue=None, reason=stages.reason if reasons else None)
+    aside = replace(contract, kinds=some, event_types=(), outcomes=stages)
     return read_tables(aside, leads, events if told else None, outcomes, training=False)
 
 

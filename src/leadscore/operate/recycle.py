@@ -122,7 +122,7 @@ def recycle(
     progress("Scoring the leads")
     people = timelines.read_people(model, leads, events, as_of, history)
     when = people.as_of
-    aside = read_aside(contract, leads, events, outcomes, {})
+    aside = read_aside(contract, leads, events, outcomes, reasons=True)
     earlier = read_earlier(previous, contract, aside.lead_id, when)
     touched = touches_of(people, touches, contract)
     done = past(aside.outcomes, earlier, when=when, touches=touched)
