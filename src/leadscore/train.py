@@ -22,7 +22,7 @@ from leadscore.explain.concepts import united
 from leadscore.explain.drivers import driver_points, family_sums
 from leadscore.explain.wording import typical_values
 from leadscore.features.declare import Feature
-from leadscore.models.calibration import Scale, log_odds_of
+from leadscore.models.calibration import Scale, Sigmoid, log_odds_of, probability
 from leadscore.models.matrix import Column, to_matrix
 from leadscore.models.novelty import fit_familiar
 from leadscore.models.scorer import Scorer
@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 _FEW = 10  # fewer leads show nothing of what leads are like
+_ENOUGH_TODAY = 200  # rows, from which it can be told how a model spreads its chances
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def fit(prepared: Prepared, comparison: Comparison) -> Bundle:
     scorer, scale = model.served_, Scale()
     calibration = replace(model.calibration_, intercept=model.calibration_.intercept + plan.shift)
     features = _read_by(scorer, prepared)
-    backtest = _backtest(prepared, comparison, features)
+    backtest = _backtest(prepared, comparison, features, _today(prepared, scorer, calibration))
     M = to_matrix(data.X, scorer.columns)
     leads = len(np.unique(data.group))
     points = driver_points(scorer, calibration, scale, M).points
@@ -183,7 +184,49 @@ def _ruled(project: Project) -> set[str]:
     return {condition.column for rule in rules for condition in rule.when} | ({segment} if segment else set())
 
 
-def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Feature]) -> Backtest:
+def _today(prepared: Prepared, scorer: Scorer, calibration: Sigmoid) -> NDArray[np.float64]:
+    """Score the rows that are too young to have taught the model."""
+    young = prepared.everything.take(np.arange(len(prepared.y), len(prepared.everything)))
+    return probability(calibration.log_odds(scorer.margin(to_matrix(young.X, scorer.columns))))
+
+
+def in_service(chances: NDArray[np.float64], today: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring chances of a backtest onto the scale of the model in service; their order stays.
+
+    The models of a backtest learned from less, and tell leads apart less well, so that fewer reach a high
+    chance than the final model will send there: a line would take more leads than it took in the backtest.
+    Each chance becomes the one that the same share of today's rows is below; a handful of rows says too
+    little for that.
+
+    Parameters
+    ----------
+    chances : array of shape (n,)
+        What the backtest's models said.
+    today : array of shape (m,)
+        What the final model says of rows that it did not learn from.
+
+    Returns
+    -------
+    array of shape (n,)
+
+    Examples
+    --------
+    >>> in_service(np.linspace(0.1, 0.3, 101), np.linspace(0.0, 0.4, 201))[[0, 25, 100]].round(3)
+    array([0.002, 0.101, 0.398])
+    """
+    if len(today) < _ENOUGH_TODAY:
+        return chances
+    ordered = np.sort(chances)
+    below, upto = (np.searchsorted(ordered, chances, side=side) for side in ("left", "right"))
+    return np.quantile(today, (below + upto) / (2 * len(chances)))
+
+
+def _backtest(
+    prepared: Prepared,
+    comparison: Comparison,
+    features: Sequence[Feature],
+    today: NDArray[np.float64],
+) -> Backtest:
     """Give one row a lead: a lead that was looked at several times becomes an MQL when it was best.
 
     That is where a fast track holds, then where its chance was best and no suppression held. What it was
@@ -205,7 +248,7 @@ def _backtest(prepared: Prepared, comparison: Comparison, features: Sequence[Fea
             "group": data.group[rows],
             "place": np.arange(len(rows)),
             "turn": np.where(rule < 0, 0, np.where(rule < len(project.suppress), -1, 1)),
-            "probability": seen[comparison.chosen],
+            "probability": in_service(seen[comparison.chosen].to_numpy(dtype=np.float64), today),
             "points": seen["points"],
             "y": seen["y"],
             "week": 0 if week is None else week,
