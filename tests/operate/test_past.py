@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from leadscore import timelines
 from leadscore.data.contract import STAGES, Outcomes
 from leadscore.errors import UsageError
-from leadscore.operate.past import Past, day, microseconds, of_persons, past, read_aside, stamps, touches_of
+from leadscore.operate.past import (
+    Past,
+    _of_leads,
+    day,
+    microseconds,
+    of_persons,
+    past,
+    read_aside,
+    stamps,
+    touches_of,
+)
 from leadscore.policy.previous import NEVER, Earlier
 from leadscore.predict import LeadModel, load
 from leadscore.simulate import World
@@ -161,3 +171,11 @@ def test_a_touch_of_an_unknown_type(model: LeadModel, world: World, as_of: int) 
     people = timelines.read_people(model, world.leads, world.events, as_of, None)
     with pytest.raises(UsageError, match="found 'sales_cal' \\(did you mean 'sales_call'"):
         touches_of(people, ["sales_cal"], model.bundle.contract)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), moments), max_size=12), st.lists(st.integers(0, 4), max_size=6))
+def test_what_a_person_did_is_what_each_of_its_leads_did(told: list[tuple[int, int]], row: list[int]) -> None:
+    person, at = (np.array([one[i] for one in told], np.int64) for i in range(2))
+    lead, moment = _of_leads(person, at, np.array(row, np.int64))
+    expected = sorted((lead, at) for lead, own in enumerate(row) for person, at in told if person == own)
+    assert sorted(zip(lead.tolist(), moment.tolist(), strict=True)) == expected

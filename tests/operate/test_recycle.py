@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leadscore import cards
+from leadscore import cards, timelines
+from leadscore.data.contract import Identity
 from leadscore.errors import LeadScoreError
 from leadscore.files import write_table
 from leadscore.operate.cracks import FORGOTTEN, LATE, MISSED, UNSEEN, UNWORKED, WHAT
@@ -193,14 +194,16 @@ def test_what_was_missed_is_over_the_line_since_then(
     over = set(scores.index[scores["stage"].isin(FOR_SALES)]) - had
     assert set(missed.index) <= over
     assert len(missed) > 3
+    for line in timelines.timelines(model, *frames, as_of, lead_ids=sorted(over)):
+        recent = line.moments >= as_of - 5 * 86_400_000_000
+        lately = line.moments[0] >= as_of - 5 * 86_400_000_000
+        since = max(0, int(np.argmax(recent)) - 1)  # the moment before tells where it stood at the beginning
+        assert (line.lead_id in missed.index) == (not lately and bool((line.rank[since:] >= 2).all()))
     assert (missed["days"] > 5).all()
     assert missed["days"].is_monotonic_decreasing
     for lead, row in missed.head(4).iterrows():
         for at in pd.date_range(row["since"], now, periods=5):
             assert stage_at(model, frames, str(lead), at) in FOR_SALES
-        card = cards.card(model, *frames, as_of, lead_id=lead)
-        if card.trigger is not None:
-            assert card.trigger[0][1:80] in row["why"]
 
 
 def test_what_was_won_below_the_line_was_below_it_until_then(
@@ -290,6 +293,42 @@ def test_a_model_without_outcomes_or_reasons(model: LeadModel, frames: Any, as_o
     quiet = recycle(silent, *frames, as_of, outcomes=[])
     assert quiet.frame.empty
     assert quiet.counts[MISSED] == len(quiet.cracks) > 0
+
+
+@pytest.mark.parametrize("event_log", [False, True])
+def test_hand_overs_among_the_events(
+    model: LeadModel, frames: Any, outcomes: pd.DataFrame, as_of: int, now: pd.Timestamp, event_log: bool
+) -> None:
+    told_by = {"outcomes": None, "outcome_events": {"handover": "handed_over"}, "event_log": event_log}
+    logged = replace(model.bundle.contract, **told_by)  # type: ignore[arg-type]
+    own = replace(model, bundle=replace(model.bundle, contract=logged))
+    found = recycle(own, *frames, as_of, touches=["sales_call"])
+    unworked = {
+        lead: handed
+        for lead, _, calls, handed in lives(frames, outcomes, now)
+        if not pd.isna(handed) and not any(at >= handed for at in calls) and handed + 5 * DAY < now
+    }
+    assert len(unworked) > 1
+    assert told(found, UNWORKED)["since"].to_dict() == unworked
+    assert queue(own, *frames, as_of, capacity=3).left_out["handed over already"] > 10
+
+
+def test_who_accepts_a_lead_has_worked_the_person(model: LeadModel, frames: Any, now: pd.Timestamp) -> None:
+    leads = frames[0].head(40)
+    both = pd.concat([leads, leads.head(1).assign(lead_id="TWIN")], ignore_index=True)
+    both.loc[[0, 40], "email"] = "same@example.com"
+    first = str(both["lead_id"][0])
+    outcomes = [
+        {"lead_id": first, "stage": "Handed Over", "at": (now - 9 * DAY).isoformat()},
+        {"lead_id": "TWIN", "stage": "Sales Accepted", "at": (now - 8 * DAY).isoformat()},
+    ]
+    apart = recycle(model, both, frames[1], now, outcomes=outcomes, nearest_of=0)
+    assert apart.frame["lead_id"].tolist() == [first]
+    contract = replace(model.bundle.contract, identity=Identity(email=("email",)))
+    merging = replace(model, bundle=replace(model.bundle, contract=contract))
+    assert recycle(merging, both, frames[1], now, outcomes=outcomes, nearest_of=0).frame.empty
+    late = recycle(merging, both, frames[1], now, outcomes=outcomes, within=0.5, nearest_of=0)
+    assert told(late, LATE).index.tolist() == [first]
 
 
 def test_nobody(model: LeadModel, as_of: int) -> None:

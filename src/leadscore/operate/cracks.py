@@ -8,7 +8,6 @@ import numpy as np
 
 from leadscore import timelines
 from leadscore.data.contract import Array, Ints
-from leadscore.explain.card import stage_name
 from leadscore.explain.wording import clean, days
 from leadscore.features.snapshot import snapshot
 from leadscore.operate.given import GivenBack
@@ -116,12 +115,13 @@ def _missed(case: Case) -> Iterator[Crack]:
         row = int(case.row[lead])
         if not now.for_sales[row]:
             continue
-        entry = entered(now.model, case.people, lead)
+        entry = entered(now.model, case.people, lead, "mql")
         if entry.at is None or (passed := (case.when - entry.at) / DAY) <= case.within:
             continue
-        name = stage_name(now.stage[row])
-        by = "" if entry.by == "" else f" ({entry.by[:1].lower()}{entry.by[1:]})"
-        why = f"{name} since {day(entry.at)}{by}, and in {days(passed)} never handed over"
+        by = f"{entry.by[:1].lower()}{entry.by[1:]}"
+        why = (
+            f"At or above the MQL line since {day(entry.at)} ({by}), and in {days(passed)} never handed over"
+        )
         yield Crack(MISSED, lead, entry.at, passed, f"{why}.")
 
 

@@ -249,7 +249,9 @@ def of_persons(done: Past, group: Ints) -> Past:
     )
 
 
-def touches_of(people: People, types: Sequence[str], contract: Contract) -> Touches:
+def touches_of(
+    people: People, types: Sequence[str], contract: Contract, outcomes: Outcomes | None = None
+) -> Touches:
     """Find when sales touched which lead, before the moment of the people.
 
     Parameters
@@ -260,6 +262,8 @@ def touches_of(people: People, types: Sequence[str], contract: Contract) -> Touc
         The types of events by which sales touches leads: "sales_call".
     contract : Contract
         The model's.
+    outcomes : Outcomes, optional
+        Of leads that are one person: who accepts, wins or loses one of them has touched the others too.
 
     Returns
     -------
@@ -278,17 +282,29 @@ def touches_of(people: People, types: Sequence[str], contract: Contract) -> Touc
             expected = f"a type of events that the model knows ({', '.join(map(shown, known[:8]))}, ...)"
             found = f"{shown(name)!r}{nearest(name, known)}"
             raise UsageError(explain(expected, found, "name one of them"))
-    if events is None or not types:
-        return _UNTOUCHED
-    seen = np.isin(events.type, [place for place, name in enumerate(events.types) if name in types])
-    seen &= events.at < people.as_of
-    if events.known_at is not None:
-        seen &= events.known_at <= people.as_of
-    order = np.flatnonzero(seen)[np.argsort(events.lead[seen], kind="stable")]
-    first, end = (events.lead[order].searchsorted(people.row, side) for side in ("left", "right"))
-    lead = np.repeat(np.arange(len(people.row)), end - first)
-    among = np.arange(len(lead)) - np.repeat(np.cumsum(end - first) - (end - first), end - first)
-    return lead, events.at[order][np.repeat(first, end - first) + among]
+    person, at = _UNTOUCHED
+    if events is not None and types:
+        seen = np.isin(events.type, [place for place, name in enumerate(events.types) if name in types])
+        seen &= events.at < people.as_of
+        if events.known_at is not None:
+            seen &= events.known_at <= people.as_of
+        person, at = events.lead[seen], events.at[seen]
+    if outcomes is not None and len(np.unique(people.row)) < len(people.row):
+        meant = np.isin(outcomes.stage, [STAGES.index(stage) for stage in ("accepted", "won", "lost")])
+        meant &= outcomes.at < people.as_of
+        person = np.append(person, people.row[outcomes.lead[meant]])
+        at = np.append(at, outcomes.at[meant])
+    return _of_leads(person, at, people.row)
+
+
+def _of_leads(person: Ints, at: Ints, row: Ints) -> Touches:
+    """Give each lead what its person has; `row` says which person each lead is."""
+    order = np.argsort(person, kind="stable")
+    first, end = (person[order].searchsorted(row, side) for side in ("left", "right"))
+    count = end - first
+    lead = np.repeat(np.arange(len(row)), count)
+    among = np.arange(len(lead)) - np.repeat(np.cumsum(count) - count, count)
+    return lead, at[order][np.repeat(first, count) + among]
 
 
 def _last(lead: Ints, at: Ints, n: int) -> Ints:

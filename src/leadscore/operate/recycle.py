@@ -124,7 +124,7 @@ def recycle(
     when = people.as_of
     aside = read_aside(contract, leads, events, outcomes, reasons=True)
     earlier = read_earlier(previous, contract, aside.lead_id, when)
-    touched = touches_of(people, touches, contract)
+    touched = touches_of(people, touches, contract, aside.outcomes)
     done = past(aside.outcomes, earlier, when=when, touches=touched)
     given = given_back(done, when, within, not_now)
     rows, found = model.rows(leads, events, as_of, history)

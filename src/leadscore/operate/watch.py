@@ -39,8 +39,8 @@ class Entry:
     by: str
 
 
-def entered(model: LeadModel, people: timelines.People, place: int) -> Entry:
-    """Say what brought a lead into the highest stage that it holds.
+def entered(model: LeadModel, people: timelines.People, place: int, stage: str | None = None) -> Entry:
+    """Say what brought a lead into a stage that it holds.
 
     Parameters
     ----------
@@ -50,15 +50,18 @@ def entered(model: LeadModel, people: timelines.People, place: int) -> Entry:
         As `timelines.read_people` gives them.
     place : int
         Which of them.
+    stage : str, optional
+        mql: into that or a higher one; by default into the highest that it holds.
 
     Returns
     -------
     Entry
     """
     line = timelines.follow(model, people, place, None, drivers=False)
-    step = strip.entered(line)
-    if step is not None:
-        return Entry(microseconds(step.end), clean(step.text, LONGEST))
+    held = [one for one in line.triggers if one.held and stage in (None, one.stage)]
+    if held:
+        row = strip.row_of(line, held[-1].step)
+        return Entry(microseconds(row.end), clean(row.text, LONGEST))
     if np.isin(np.array(line.stages)[line.rank], FOR_SALES).all():
         return Entry(int(line.moments[0]), "Over the line since it came in")
     return Entry(None, "")
