@@ -15,7 +15,7 @@ from leadscore.models.matrix import Column
 from leadscore.policy.backtest import Backtest
 from leadscore.policy.figures import FIGURES, MONEY_FIGURES
 from leadscore.policy.lines import separating
-from leadscore.policy.policy import Policy, Thresholds
+from leadscore.policy.policy import Policy, Thresholds, percent
 from leadscore.policy.rules import Rule
 from leadscore.policy.staging import stages
 from leadscore.policy.tuning import Aim, tune
@@ -93,7 +93,8 @@ def test_value_is_cost_over_value_and_missed_win(leads: Backtest, missed: float)
     )
     found = tuning.figure("mql", "profit_per_week")
     assert found.low < profit < found.high
-    assert tuning.verdicts[-1].endswith("these leads cannot tell those apart")
+    assert "these leads cannot tell those apart" in tuning.verdicts[-1]
+    assert tuning.verdicts[-1].endswith(f"a touch pays from {percent(best)}")
 
 
 def test_figures_are_those_of_the_distribution(leads: Backtest) -> None:
@@ -272,7 +273,7 @@ def test_verdicts_on_points(leads: Backtest) -> None:
         for points in (rng.random(N), leads.probability, y)
     ]
     assert said[0].startswith("better: +")
-    assert said[1].startswith("cannot tell these two apart: +0 wins a week against the points")
+    assert said[1].startswith("cannot tell these two apart: 0 wins a week against the points")
     assert said[2].startswith("worse: -")
     assert tune(leads, Aim("capacity", 100)).verdicts == ()
 
@@ -285,7 +286,7 @@ def test_verdicts_on_the_policy_in_force(leads: Backtest) -> None:
     assert said[0][0].startswith("MQLs: worse than the policy in force: -")
     assert said[0][1].startswith("sales-ready leads: better than the policy in force: +")
     assert said[1][0] == "MQLs: the same leads as with the policy in force"
-    assert said[2][0].startswith("MQLs: cannot tell these two apart: +")
+    assert said[2][0].startswith("MQLs: cannot tell these two apart: ")
     paying = Aim("capacity", 100, value_of_win=100, cost_of_touch=100 * line)
     said_of_profit = tune(leads, paying, in_force=lower).verdicts[0]
     assert said_of_profit.startswith("MQLs: better than the policy in force: +")  # fewer wins, more profit
@@ -404,6 +405,10 @@ def test_a_line_is_short_and_takes_the_same_leads(p: list[float], data: st.DataO
     assert sum(x >= line for x in p) == k
     assert ordered[k] < line <= ordered[k - 1]
     assert len(repr(line)) <= len(repr(ordered[k - 1]))
+
+
+def test_an_amount_may_be_numpys() -> None:
+    assert Aim("capacity", np.int64(3)) == Aim("capacity", 3)  # type: ignore[arg-type]
 
 
 def test_without_weeks_the_capacity_is_for_as_many_leads() -> None:

@@ -57,6 +57,9 @@ class Aim:
     cost_of_missed_win: float = 0.0
 
     def __post_init__(self) -> None:
+        amount: object = self.amount
+        if isinstance(amount, np.integer):
+            object.__setattr__(self, "amount", int(amount))
         kinds = get_args(Kind)
         if self.kind not in kinds:
             found = f"{shown(self.kind)!r}{nearest(str(self.kind), kinds)}"

@@ -209,9 +209,9 @@ def tune(
         if other in marks:
             same, gap = np.array_equal(marks[line], marks[other]), f"{line} - {other}"
             verdicts.append(against_in_force(figures, gap, _CALLED[line], a_week, same=same))
-    if mql.kind == "value" and not cut.own:
+    if mql.kind == "value" and mql.money is not None and not cut.own:
         between = curve(backtest, money=mql.money, base=base, draws=draws, seed=seed).between
-        verdicts += [] if between is None else [how_sure(between)]
+        verdicts += [] if between is None else [how_sure(between, mql.money.line)]
     return Tuning(
         mql=cut.line,
         sales_ready=max(cut.line, ready),

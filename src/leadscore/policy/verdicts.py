@@ -41,18 +41,19 @@ def against_in_force(
     return f"{leads}: {verdict}: {gap}, with {brief(volume.value, '+')} leads{a_week} {_range(volume)}"
 
 
-def how_sure(between: tuple[float, float]) -> str:
-    """Say how well the best line is known.
+def how_sure(between: tuple[float, float], pays: float) -> str:
+    """Say how well the best line is known, and from which chance on a lead pays where chances hold.
 
     Examples
     --------
-    >>> how_sure((0.06, 0.11))
-    'the line with the largest profit lies between 6 % and 11 %: these leads cannot tell those apart'
+    >>> how_sure((0.06, 0.11), 0.08)
+    'the line with the largest profit lies between 6 % and 11 %: these leads cannot tell those apart; \
+where chances hold, a touch pays from 8 %'
     """
     low, high = (percent(line) for line in between)
-    return (
-        f"the line with the largest profit lies between {low} and {high}: these leads cannot tell those apart"
-    )
+    known = f"between {low} and {high}: these leads cannot tell those apart" if low != high else f"at {low}"
+    pays_from = f"a touch pays from {percent(pays)}" if pays < 1 else "no touch pays"
+    return f"the line with the largest profit lies {known}; where chances hold, {pays_from}"
 
 
 def _found(figures: Sequence[Figure], line: str) -> dict[str, Figure]:
