@@ -21,11 +21,11 @@ class Backtest:
     Parameters
     ----------
     probability : array of shape (n,)
-        Of mature leads, by a model that had not seen them.
+        Of mature leads, by a model that had not seen them; a saved model keeps them on its own scale.
     y : array of shape (n,)
         1 for a lead that converted, 0 for none.
     week : array of shape (n,), int, optional
-        The week in which each was scored, counted from anywhere; None where there is no clock.
+        The week in which each was first looked at, counted from anywhere; None where there is no clock.
     points : array of shape (n,), optional
         What the hand-built points say, probabilities or totals; only their order matters.
     M : array of shape (n, p), optional
