@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from leadscore.errors import shown
+from leadscore.errors import UsageError, shown
 from leadscore.evaluation import figures
 from leadscore.evaluation.figures import Line
 from leadscore.explain.card import stage_name
@@ -13,7 +13,7 @@ from leadscore.pages import page
 from leadscore.policy.curve import Band, Curve, curve
 from leadscore.policy.figures import Money
 from leadscore.policy.policy import Policy, percent
-from leadscore.policy.preview import Preview
+from leadscore.policy.preview import Preview, unread, without
 from leadscore.policy.tuning import Tuning
 from leadscore.predict import LeadModel
 from leadscore.thresholds import Laid, Outlook, figures_table, levels_table
@@ -50,9 +50,8 @@ def html(
     -------
     str
     """
-    past, backtest = outlook.past, model.bundle.backtest
-    curves = None if backtest is None else curve(backtest, money=money, base=draft, seed=seed)
-    today = outlook.today
+    past, today = outlook.past, outlook.today
+    curves = _curves(model, draft, money, seed)
     return page(
         "threshold.html.j2",
         name=shown(model.bundle.name),
@@ -71,6 +70,18 @@ def html(
         stage_name=stage_name,
         percent=percent,
     )
+
+
+def _curves(model: LeadModel, draft: Policy, money: Money | None, seed: int) -> Curve | None:
+    """Say what every line would have meant under the draft's rules, as far as past leads tell."""
+    backtest = model.bundle.backtest
+    if backtest is None:
+        return None
+    told = without(draft, unread(draft, backtest.columns))
+    try:
+        return curve(backtest, money=money, base=told, seed=seed)
+    except UsageError:  # rules decide all leads: there is no line to draw
+        return None
 
 
 def _tables(tuning: Tuning) -> list[tuple[str, Laid]]:
@@ -137,8 +148,8 @@ def _drawn(
     **more: Any,
 ) -> tuple[str, str]:
     figure = figures.banded(title, axes, lines, uprights=marks, most=most, **more)
-    told = "; ".join(f"{name} at {at:.4g}" for name, at in marks.items())
-    alt = f"{title}: {' and '.join(line.name for line in lines)} by {axes[0]}{', ' * bool(told)}{told}"
+    places = "".join(f"; {name} at {at:.4g}" for name, at in marks.items())
+    alt = f"{title}: {' and '.join(line.name for line in lines)} by “{axes[0]}”{places}"
     return alt, figures.data_uri(figure)
 
 

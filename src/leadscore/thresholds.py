@@ -14,7 +14,7 @@ from leadscore.policy.carrying import Carried, Hold, carried
 from leadscore.policy.ledger import Entry
 from leadscore.policy.moves import Move, StageChange, counts, moves
 from leadscore.policy.policy import Policy, percent
-from leadscore.policy.preview import Preview, unread
+from leadscore.policy.preview import Preview, unread, without
 from leadscore.policy.staging import require_fit
 from leadscore.policy.tuning import Aim, Tuning
 from leadscore.policy.tuning import tune as tune_on
@@ -181,18 +181,23 @@ def tune(
     UsageError
         No threshold reaches an aim; the message says what the best one does.
     """
-    return tune_on(
-        model.bundle.past,
+    backtest = model.bundle.past
+    left_out = unread(model.policy, backtest.columns) if backtest.M is not None else frozenset()
+    found = tune_on(
+        backtest,
         mql,
         sales=sales,
         segment=segment,
         per_segment=per_segment,
         equal_recall=equal_recall,
-        in_force=model.policy,
+        in_force=without(model.policy, left_out),
         sales_share=sales_share,
         draws=draws,
         seed=seed,
     )
+    names = ", ".join(sorted(f"“{shown(rule.name)}”" for _, rule in left_out))
+    notes = (f"left out, as the backtest did not keep what they read: {names}",) if names else ()
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def preview(

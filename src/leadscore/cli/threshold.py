@@ -382,8 +382,9 @@ def _drafted(now: "Policy", mql: float | None, sales_ready: float | None, path: 
     ready = max(now.sales_ready, line) if sales_ready is None else sales_ready
     if now.segments:
         show.findings([f"{len(now.segments)} levels of {now.segment} keep thresholds of their own"])
+    moved = replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else None)
     warm = float(now.nurture or 0.0) / now.mql if now.mql else 0.0
-    return replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else warm * line)
+    return moved if mql is None else replace(moved, nurture=warm * line)
 
 
 def _published(entry: "Entry", before: "Policy") -> None:
