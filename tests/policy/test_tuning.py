@@ -183,6 +183,20 @@ def test_a_team_of_its_own_has_a_line_of_its_own(sourced: Backtest) -> None:
     assert set(tuning.segments) == {"Fair", "Partner"}
 
 
+def test_where_every_team_has_a_line_the_line_of_all_is_for_levels_to_come() -> None:
+    """Nobody is left for it, so that it is chosen among all leads."""
+    rng = np.random.default_rng(0)
+    p = rng.random(400)
+    leads = Backtest(
+        p, p > 0.5, None, None, (np.arange(400) % 2)[:, None], [Column("source", ("Ads", "Fair"))]
+    )
+    aim = Aim("capacity", 100)
+    tuning = tune(leads, aim, segment="source", per_segment={"Ads": 60, "Fair": 40}, draws=1)
+    assert tuning.mql == tune(leads, aim, draws=1).mql
+    assert tuning.figure("mql", "volume_per_week", "Ads").value == 60
+    assert tuning.figure("mql", "volume_per_week", "Fair").value == 40
+
+
 def test_the_draft_sends_whom_the_figures_are_of(sourced: Backtest) -> None:
     """Stages of the draft, decided anew, against every figure of volume and wins; rules come first."""
     base = Policy(
