@@ -224,7 +224,7 @@ def test_differences_name_segments_hysteresis_and_cool_down():
         "mql for source Ads 20 % -> 25 %",
         "source Fair no longer has thresholds of its own",
         "source Partner now has thresholds of its own: nurture 2 %, mql 8 %, sales_ready 20 %",
-        "a lead stays down to 80 % -> 75 % of its stage's line",
+        "a lead stays in its stage down to 75 % of the line, before 80 %",
         "cool-down 0 days -> 14 days",
     )
     assert differences(after, replace(after, cool_down=1.0)) == ("cool-down 14 days -> 1 day",)

@@ -209,7 +209,7 @@ def differences(before: Policy, after: Policy) -> tuple[str, ...]:
     changes += _segment_changes(before, after)
     if before.stay != after.stay:
         old, new = percents(before.stay, after.stay)
-        changes.append(f"a lead stays down to {old} -> {new} of its stage's line")
+        changes.append(f"a lead stays in its stage down to {new} of the line, before {old}")
     if before.cool_down != after.cool_down:
         changes.append(f"cool-down {days(before.cool_down)} -> {days(after.cool_down)}")
     for name in ("suppress", "fast_track"):
@@ -240,7 +240,7 @@ def percents(*values: float) -> tuple[str, ...]:
     ('10 %', '12.34 %', '12.35 %')
     """
     written: tuple[str, ...] = ()
-    for digits in range(2, 18):
+    for digits in range(3, 18):
         written = tuple(percent(value, digits) for value in values)
         if len(set(written)) == len(set(values)):
             break
