@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from leadscore.cli import show
-from leadscore.cli.options import AsOf, Events, History, Leads, Model
+from leadscore.cli.options import AsOf, Events, History, Leads, Model, Previous
 from leadscore.errors import UsageError, explain, shown
 
 if TYPE_CHECKING:
     from leadscore.operate.recycle import Recycled
 
 Outcomes = Annotated[Path | None, typer.Option(help="What came of these leads, as the config describes it.")]
-Previous = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="What queue and recycle wrote before, .csv or .parquet; can be given again.", metavar="FILE"
-    ),
-]
 
 _DAYS: Final = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 

@@ -107,7 +107,13 @@ def microseconds(at: datetime) -> int:
 
 
 def day(at: int) -> str:
-    """Name the day of a moment, in UTC."""
+    """Name the day of a moment, in UTC.
+
+    Examples
+    --------
+    >>> day(1_740_826_800_000_000)
+    '2025-03-01'
+    """
     return f"{instant(at):%Y-%m-%d}"
 
 
@@ -180,6 +186,14 @@ def past(outcomes: Outcomes | None, earlier: Earlier, *, when: int, touches: Tou
     Returns
     -------
     Past
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> handed_over = Outcomes(np.array([0]), np.array([STAGES.index("handed_over")]), np.array([5]))
+    >>> nothing = Earlier(np.full(2, -1), np.full(2, NEVER), np.full(2, NEVER))
+    >>> past(handed_over, nothing, when=9).handed == 5
+    array([ True, False])
     """
     n = len(earlier.handed)
     by_stage: dict[str, Touches] = dict.fromkeys(STAGES, _UNTOUCHED)

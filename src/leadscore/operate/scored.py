@@ -1,6 +1,7 @@
 """All leads as they are at a moment: chance, score, stage, and the rule that decides."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,22 +51,22 @@ class Scored:
         matrix, columns = model.ruled(self.rows)
         return stage_reasons(model.policy, self.chance[some], matrix[some], columns, standing, scale=scale)
 
-    @property
+    @cached_property
     def fast(self) -> Bools:
         """Whether a rule sends the lead to sales, whatever its chance."""
         return self.rule >= len(self.model.policy.suppress)
 
-    @property
+    @cached_property
     def suppressed(self) -> Bools:
         """Whether a rule holds the lead back."""
         return (self.rule >= 0) & ~self.fast
 
-    @property
+    @cached_property
     def for_sales(self) -> Bools:
         """Whether the lead is an MQL or sales ready."""
         return np.isin(self.stage, FOR_SALES)
 
-    @property
+    @cached_property
     def cooling(self) -> Bools:
         """Whether the lead would be for sales, had it not been given back lately."""
         return ~self.for_sales & np.isin(self.fresh, FOR_SALES)
