@@ -151,10 +151,10 @@ def threshold_preview(
 ) -> None:
     """Show whom new thresholds or rules would move, and what they would have done; changes nothing."""
     from leadscore import threshold_page, thresholds
-    from leadscore.files import replace_file, write_table
+    from leadscore.files import replace_file, require_table_name, write_table
     from leadscore.predict import load
 
-    for path in (out, json_file, html_file):
+    for path in (None if out is None else require_table_name(out), json_file, html_file):
         show.require_place(path, model, leads, events, history, policy_file, *(previous or ()))
     if out is not None and leads is None:
         raise UsageError(explain("LEADS, whose moves --out writes", "none", "give the leads of today"))
@@ -381,7 +381,10 @@ def _drafted(now: "Policy", mql: float | None, sales_ready: float | None, path: 
     line = now.mql if mql is None else mql
     ready = max(now.sales_ready, line) if sales_ready is None else sales_ready
     if now.segments:
-        show.findings([f"{len(now.segments)} levels of {now.segment} keep thresholds of their own"])
+        one = len(now.segments) == 1
+        levels = "1 level" if one else f"{len(now.segments)} levels"
+        own = "keeps thresholds of its own" if one else "keep thresholds of their own"
+        show.findings([f"{levels} of {now.segment} {own}"])
     moved = replace(now, mql=line, sales_ready=ready, nurture=now.nurture if mql is None else None)
     warm = float(now.nurture or 0.0) / now.mql if now.mql else 0.0
     return moved if mql is None else replace(moved, nurture=warm * line)
