@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from leadscore.errors import LeadScoreError
     from leadscore.evaluation.compare import compare
     from leadscore.features.snapshot import Snapshot, snapshot, training_snapshot
-    from leadscore.models.boosted import BoostedScorer
+    from leadscore.models.boosted import BoostedScorer, HazardScorer
     from leadscore.models.estimators import LogisticScorer, PointsClassifier
     from leadscore.policy.policy import Policy
     from leadscore.predict import LeadModel, LeadScore, load
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BoostedScorer": "leadscore.models.boosted",
+    "HazardScorer": "leadscore.models.boosted",
     "LeadModel": "leadscore.predict",
     "LeadScore": "leadscore.predict",
     "LeadScoreError": "leadscore.errors",
@@ -34,6 +35,7 @@ _HOME = {
 
 __all__ = [
     "BoostedScorer",
+    "HazardScorer",
     "LeadModel",
     "LeadScore",
     "LeadScoreError",
