@@ -1,4 +1,5 @@
 import gzip
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -80,6 +81,12 @@ def as_records(table, path, name):
     return [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
 
 
+def as_json_lines(table, path, name):
+    rows = as_records(table, path, name)
+    (path / f"{name}.jsonl").write_text("".join(json.dumps(row, default=str) + "\n" for row in rows))
+    return path / f"{name}.jsonl"
+
+
 def as_categorical(table, path, name):
     frame = table.to_pandas()
     return frame.astype(dict.fromkeys(frame.select_dtypes("str").columns, "category"))
@@ -89,6 +96,7 @@ SOURCES = {
     "csv": as_csv,
     "csv.gz": as_gzip,
     "parquet": as_parquet,
+    "json lines": as_json_lines,
     "records": as_records,
     "pandas": lambda table, path, name: table.to_pandas(),
     "pandas objects": lambda table, path, name: table.to_pandas().astype(object),
@@ -247,7 +255,9 @@ def test_a_csv_file_that_cannot_be_meant_is_refused(text, delimiter, says, endin
             "expected CSV text in UTF-8",
         ),
         ("a.parquet", b"id,name\n1,a\n", "expected Parquet in a.parquet"),
-        ("a.xlsx", b"PK", "expected a .csv, .csv.gz or .parquet file; found a.xlsx"),
+        ("a.jsonl", b'{"id": 1}\n{"id": ', "expected a JSON object in UTF-8 on each line of a.jsonl"),
+        ("a.jsonl", b"[1]\n", "expected a JSON object in UTF-8 on each line of a.jsonl"),
+        ("a.xlsx", b"PK", "expected a .csv, .csv.gz, .parquet or .jsonl file; found a.xlsx"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(name, content, says, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -116,7 +117,8 @@ def read_given(
     Parameters
     ----------
     given
-        Path of a CSV (also .gz) or Parquet file, anything with an Arrow C stream, or a list of dicts.
+        Path of a CSV (also .gz), Parquet or JSON lines file, anything with an Arrow C stream, or a list of
+        dicts.
     name
         What messages call it.
     delimiter
@@ -142,7 +144,9 @@ def read_given(
             if path.name.lower().endswith(endings):
                 return read(path, name, delimiter, wanted)
         found = f"{shown(path.name, 100)}"
-        raise DataError(explain("a .csv, .csv.gz or .parquet file", found, f"convert the {name} table"))
+        raise DataError(
+            explain("a .csv, .csv.gz, .parquet or .jsonl file", found, f"convert the {name} table")
+        )
     if isinstance(given, Sequence):
         return _read_records(given, name, wanted)
     if hasattr(given, "__arrow_c_stream__"):
@@ -228,8 +232,22 @@ def _read_parquet(path: Path, name: str, delimiter: str, wanted: Collection[str 
     return Given(name, table, rows, tuple(header))
 
 
+def _read_json_lines(path: Path, name: str, delimiter: str, wanted: Collection[str | None] | None) -> Given:  # noqa: ARG001
+    try:
+        with path.open(encoding="utf-8") as lines:
+            records = [dict(json.loads(line)) for line in lines if line.strip()]
+    except (OSError, ValueError, TypeError, RecursionError):
+        expected, do = (
+            f"a JSON object in UTF-8 on each line of {shown(path.name, 100)}",
+            "write the file again",
+        )
+        raise DataError(explain(expected, "other lines", do)) from None
+    return _read_records(records, name, wanted)
+
+
 _FILES: dict[tuple[str, ...], Callable[[Path, str, str, Collection[str | None] | None], Given]] = {
     (".parquet", ".pq"): _read_parquet,
+    (".jsonl", ".ndjson"): _read_json_lines,
     (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"): _read_csv,
 }
 
