@@ -94,15 +94,9 @@ class _Log:
     @cached_property
     def bounds(self) -> Ints:
         """From which moment on each event (column) is in each bucket (row), and at last in none."""
-        return self.places(np.full(len(self), _NEVER))
-
-    def places(self, until: Ints) -> Ints:
-        """Give the bounds of events that count until a moment each."""
-        until = np.maximum(until, self.since)
-        older = self.at + 1 + self.plan.edges[:, None]
-        bounds = np.vstack([self.since, np.minimum(np.maximum(older, self.since), until), until])
-        found: Ints = self.moments.searchsorted(bounds)
-        return found
+        older = np.maximum(self.at + 1 + self.plan.edges[:, None], self.since)
+        never = np.full(len(self), len(self.moments))
+        return np.vstack([self.moments.searchsorted(np.vstack([self.since, older])), never])
 
 
 def _numbered(codes: NDArray[np.int32], words: tuple[str, ...]) -> NDArray[np.int32]:
@@ -147,7 +141,7 @@ def _counted(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
     column, bounds = term.column.take(log.atom), log.bounds
     if term.measure.distinct:
         column, until = _things(term, log)
-        bounds = log.places(until)
+        bounds = np.minimum(bounds, np.maximum(until, bounds[0]))
     lift = 1 if term.measure.distinct else _LIFTS[term.measure.name](log.part, 0.0)
     size, per_one = len(log.moments) + 1, _PER_ONE.get(term.measure.name, 1.0)
     rows = reads.rows(column)
@@ -168,8 +162,8 @@ def _added(place: Ints, rows: NDArray[np.intp], lift: Ints | int, size: int) -> 
 
 
 def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
-    """Give each event's column, -1 where it names no thing, and until when it is the youngest of it."""
-    column, until = term.column.take(log.atom), np.full(len(log), _NEVER)
+    """Give each event's column, -1 where it names no thing, and at which moment it no longer is the youngest."""
+    column, until = term.column.take(log.atom), log.bounds[-1].copy()
     if term.measure.has:
         thing = np.full(len(log), -1, np.int64) if log.content is None else log.content.astype(np.int64)
         column = np.where(thing < 0, -1, column)
@@ -178,7 +172,7 @@ def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
     rows = np.flatnonzero(column >= 0)
     if not len(rows):
         return column, until
-    key = np.unique(thing[rows], return_inverse=True)[1] * term.width + column[rows]
+    key = (thing[rows] - thing[rows].min()) * term.width + column[rows]
     order = np.argsort(key, kind="stable")  # within a thing by time
     since, key = log.since[rows[order]], key[order]
     # Of the younger events of the same thing the first to be known takes an event's place. Keys that descend
@@ -188,22 +182,22 @@ def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
     rank[by_since] = np.arange(len(rank))
     least = np.minimum.accumulate((key * len(key) + rank)[::-1])[::-1]
     again = np.flatnonzero(key[1:] == key[:-1])
-    until[rows[order[again]]] = since[by_since[least[again + 1] % len(key)]]
+    until[rows[order[again]]] = log.bounds[0, rows[order[by_since[least[again + 1] % len(key)]]]]
     return column, until
 
 
 def _extremes(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
     """Give the least or greatest age of events."""
     merge, none = _EXTREME[term.measure.name]
-    rows, size = reads.rows(term.column.take(log.atom)), len(log.moments)
+    rows, size, since = reads.rows(term.column.take(log.atom)), len(log.moments), log.bounds[0]
     for target, _, own in reads.targets:
         some = rows[own]
-        at = np.full(size + 1, none, np.int64)
-        merge.at(at, log.bounds[0][some], log.at[some])
-        at = merge.accumulate(at)[:size]
-        seen = at != none
-        found[:, target] = np.nan
-        found[seen, target] = (log.moments[seen] - at[seen]) / DAY
+        first = since[some].min(initial=size)
+        at = np.full(size, none, np.int64)
+        merge.at(at, since[some], log.at[some])
+        found[:first, target] = np.nan
+        age = log.moments[first:] - merge.accumulate(at[first:])
+        np.divide(age, DAY, out=found[first:, target])
 
 
 def _decayed(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
