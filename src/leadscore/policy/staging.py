@@ -263,6 +263,8 @@ def through(policy: Policy, probability: Floats, M: Floats, columns: Sequence[Co
     >>> through(policy, np.array([0.09, 0.11, 0.09, 0.07]), np.empty((4, 0)), []).tolist()
     ['nurture', 'mql', 'mql', 'nurture']
     """
+    if policy.stay == 1:  # where a lead stood keeps it nowhere
+        return stages(policy, probability, M, columns)
     chance = np.asarray(probability, np.float64)
     rule, rules = deciding(policy, M, columns), len(policy.suppress)
     lines = lines_of(policy, M, columns)
