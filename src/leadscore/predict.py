@@ -354,14 +354,15 @@ class LeadModel:
 
     def matrix(self, rows: Snapshot) -> Floats:
         """Give the columns of rows that the scorer reads."""
-        M: Floats = rows.matrix.T.take(self._places, axis=0).T
+        M: Floats = rows.matrix if self._places is None else rows.matrix.T.take(self._places, axis=0).T
         return M
 
     @cached_property
-    def _places(self) -> NDArray[np.intp]:
-        """Where the scorer's columns are among those of the features."""
+    def _places(self) -> NDArray[np.intp] | None:
+        """Where the scorer's columns are among those of the features; None: the same in the same order."""
         place = {column: j for j, column in enumerate(self.bundle.columns)}
-        return np.array([place[column] for column in self.bundle.scorer.columns], np.intp)
+        places = np.array([place[column] for column in self.bundle.scorer.columns], np.intp)
+        return None if np.array_equal(places, np.arange(len(place))) else places
 
     def ruled(self, rows: Snapshot) -> tuple[Any, Any]:
         """Give what the policy's rules look at: a matrix, and its columns."""
