@@ -162,7 +162,7 @@ def _added(place: Ints, rows: NDArray[np.intp], lift: Ints | int, size: int) -> 
 
 
 def _things(term: Term, log: _Log) -> tuple[NDArray[np.intp], Ints]:
-    """Give each event's column, -1 where it names no thing, and at which moment it no longer is the youngest."""
+    """Give each event's column, -1 where it names no thing, and from which moment on a younger one stands."""
     column, until = term.column.take(log.atom), log.bounds[-1].copy()
     if term.measure.has:
         thing = np.full(len(log), -1, np.int64) if log.content is None else log.content.astype(np.int64)
