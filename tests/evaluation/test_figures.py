@@ -85,3 +85,37 @@ def test_drawing_leaves_settings_alone():
     before = [mpl.rcParams[name] for name in names]
     figures.svg(figures.gains(comparison()))
     assert [mpl.rcParams[name] for name in names] == before
+
+
+def test_bands_marks_and_a_level_are_where_they_are_said_to_be():
+    x = np.linspace(0, 0.5, 11)
+    given = [
+        figures.Line("precision", x, 0.2 + x, 0.1 + x, 0.3 + x),
+        figures.Line("recall", x, 1 - x),
+    ]
+    figure = figures.banded(
+        "Both",
+        ("chance", "share"),
+        given,
+        shares=(True, True),
+        uprights={"draft": 0.1, "in force": 0.2},
+        level=("capacity", 0.6),
+        most=0.4,
+    )
+    (axes,) = figure.axes
+    drawn = lines(figure)
+    np.testing.assert_allclose(drawn["precision"], np.column_stack([x, 0.2 + x]))
+    np.testing.assert_allclose(drawn["recall"], np.column_stack([x, 1 - x]))
+    assert [float(drawn[name][0][0]) for name in ("draft", "in force")] == [0.1, 0.2]
+    assert float(drawn["capacity"][0][1]) == 0.6
+    assert axes.get_xlim()[1] == 0.4
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((0.1, 0.8))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(drawn)
+    assert axes.yaxis.get_major_formatter()(0.25) == "25%"
+
+
+def test_numbers_that_are_no_shares_have_thousands():
+    figure = figures.banded("Profit", ("chance", "profit"), [figures.Line("profit", [0, 1], [0, 4_000])])
+    assert figure.axes[0].yaxis.get_major_formatter()(4_000) == "4,000"

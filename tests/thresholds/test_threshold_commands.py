@@ -167,6 +167,14 @@ def test_where_the_past_cannot_tell_leads_are_asked_for(run: Run, refused: Refus
     assert "Expected not known: " in told(run, "set", "model", "--policy", "p.yaml", *WHY)
 
 
+def test_chances_that_do_not_hold_come_with_a_warning(run: Run, place: Path, bundle: Bundle) -> None:
+    bundles.save(replace(bundle, calibrated=False), place / "rough")
+    for words in (("tune", "rough", "--share", "0.1"), ("preview", "rough", "--mql", "0.1")):
+        done = run("threshold", *words)
+        assert done.code == 0
+        assert "warning: the chances of this model have not proven to hold" in done.err
+
+
 def test_many_moves_are_counted_and_the_first_named(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

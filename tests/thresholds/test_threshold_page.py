@@ -3,19 +3,24 @@
 import base64
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from leadscore import bundle as bundles
 from leadscore import threshold_page, thresholds
 from leadscore.bundle import Bundle
 from leadscore.data.contract import Contract
+from leadscore.evaluation import figures
+from leadscore.evaluation.figures import Line
 from leadscore.explain.card import GradeCuts
 from leadscore.features.declare import AttributeFeature
 from leadscore.models.calibration import Scale, Sigmoid
@@ -23,11 +28,13 @@ from leadscore.models.conditions import Condition
 from leadscore.models.linear import LevelsTerm, LinearTable
 from leadscore.models.matrix import Column
 from leadscore.policy.backtest import Backtest
+from leadscore.policy.figures import Money
 from leadscore.policy.policy import Policy, Thresholds, percent
 from leadscore.policy.rules import Rule
 from leadscore.predict import LeadModel, load
 from leadscore.thresholds import Aim
 
+WEEKS = 20
 ELEMENTS = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "b", "ul", "li", "div"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td", "img", "details", "summary"),
@@ -175,6 +182,56 @@ def test_the_tuning_is_on_the_page(model: LeadModel) -> None:
     assert "The largest profit is at" in page.text
 
 
+def test_the_curves_are_those_of_counting(
+    model: LeadModel, past: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every drawn figure is what filtering the past leads gives, at every drawn line."""
+    drawn: dict[str, dict[str, Line]] = {}
+    draw = figures.banded
+
+    def banded(title: str, axes: tuple[str, str], lines: Sequence[Line], **more: Any) -> Figure:
+        drawn[title] = {line.name: line for line in lines}
+        return draw(title, axes, lines, **more)
+
+    monkeypatch.setattr(figures, "banded", banded)
+    draft = replace(model.policy, mql=0.1, suppress=(), fast_track=())
+    money = Money(100.0, 20.0, 5.0)
+    threshold_page.html(model, draft, thresholds.preview(model, draft), money=money)
+    assert set(drawn) == {"Profit", "Precision and recall", "Gains", "Volume by week"}
+    wins = past["won"].sum()
+
+    def above(line: Line) -> Iterator[tuple[float, pd.DataFrame]]:
+        assert len(line.x) > 100
+        for at, value in zip(line.x, line.y, strict=True):
+            yield value, past[past["chance"] >= at]
+
+    for precision, sent in above(drawn["Precision and recall"]["precision"]):
+        assert precision == pytest.approx(sent["won"].mean())
+        assert len(sent) >= 20
+    for recall, sent in above(drawn["Precision and recall"]["recall"]):
+        assert recall == pytest.approx(sent["won"].sum() / wins)
+    for profit, sent in above(drawn["Profit"]["profit"]):
+        won = sent["won"].sum()
+        assert profit == pytest.approx((100 * won - 20 * len(sent) - 5 * (wins - won)) / WEEKS)
+    ranked = past.sort_values("chance", ascending=False)["won"].cumsum().to_numpy()
+    gains = drawn["Gains"]["the model"]
+    for volume, won in zip(gains.x, gains.y, strict=True):
+        assert won == pytest.approx(ranked[round(volume * WEEKS) - 1] / WEEKS)
+    keen = (past["source"] == "Referral") & (past["hours"] >= 9)
+    sent_by = {
+        "draft": past["chance"] >= 0.1,
+        "in force": ((past["chance"] >= 0.2) | keen) & (past["hours"] >= 0.3),
+    }
+    for name, mask in sent_by.items():
+        counts = past[mask].groupby("week").size()
+        assert drawn["Volume by week"][name].y.tolist() == counts.tolist()
+    for of in drawn.values():
+        for each in of.values():
+            if each.low is not None and each.high is not None:
+                assert (each.low <= each.y + 1e-9).all()
+                assert (each.y <= each.high + 1e-9).all()
+
+
 def test_only_the_first_of_many_moves_are_named(
     model: LeadModel, leads: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,16 +284,21 @@ def test_with_less_of_a_past(bundle: Bundle, tmp_path: Path, kept: str) -> None:
     assert ("points" in page.text) == (kept == "points")
 
 
-def test_chances_that_do_not_hold_are_no_percentages(bundle: Bundle, tmp_path: Path) -> None:
+def test_chances_that_do_not_hold_are_no_percentages(
+    bundle: Bundle, tmp_path: Path, leads: pd.DataFrame
+) -> None:
     model = load(bundles.save(replace(bundle, calibrated=False), tmp_path / "m"))
-    page = page_of(model, replace(model.policy, mql=0.1))
+    page = page_of(model, replace(model.policy, mql=0.1), leads)
     assert "read a threshold as a place in the ranking, not as a percentage" in page.text
+    reasons = [row[3] for row in page.headed("lead")]
+    assert all("the score of" in reason and "%" not in reason for reason in reasons)
 
 
 def test_thresholds_by_segment(model: LeadModel, leads: pd.DataFrame) -> None:
     own = {"Fair": Thresholds(0.1, 0.3), "Referral": Thresholds(0.3, 0.6)}
     page = page_of(model, replace(model.policy, segment="source", segments=own), leads)
     assert "source Fair now has thresholds of its own" in page.text
+    assert "thresholds of its own for 2 levels of source." in page.text
     assert {"source “Fair”", "source “Ads”"} < {row[0] for row in page.headed("segment")}
     tuning = thresholds.tune(model, Aim("capacity", 40.0), segment="source", equal_recall=True, draws=20)
     draft = tuning.draft(model.policy)

@@ -117,6 +117,7 @@ def threshold_tune(
         sales_share=sales_share,
     )
     show.tuning(result)
+    _warn(loaded)
     policy = result.draft(loaded.policy)
     if draft is not None:
         print(f"Draft    {replace_file(draft, to_yaml(policy).encode())}")
@@ -172,6 +173,7 @@ def threshold_preview(
         by=tuple(by or ()),
     )
     show.outlook(outlook)
+    _warn(loaded)
     if out is not None and outlook.today is not None:
         print(f"Moves    {write_table(outlook.today.frame, out)}")
     if json_file is not None:
@@ -319,6 +321,12 @@ def publish_carried(folder: Path, before: Former, draft: "Carried") -> None:
         expected=now.revision,
     )
     print(f"Policy   revision {entry.policy.revision} is in force, {before.reason}")
+
+
+def _warn(model: "LeadModel") -> None:
+    if not model.bundle.calibrated:
+        what = "read a threshold as a place in the ranking, not as a percentage"
+        show.warning(f"the chances of this model have not proven to hold: {what}")
 
 
 def _aim(ways: "dict[Kind, float | None]", value: float | None, cost: float | None, missed: float) -> "Aim":
