@@ -43,6 +43,8 @@ bench: $(READY)  ## speed beside peers in the same run, printed and written to d
 	$(BIN)/python benchmarks/timeline.py --write
 	$(BIN)/python benchmarks/changes.py
 	$(BIN)/python benchmarks/causes.py
+	$(BIN)/python benchmarks/cards.py
+	$(BIN)/python benchmarks/thresholds.py --write
 
 bench-accuracy: $(READY)  ## models beside what others do on unseen leads, printed and written to docs/accuracy.md
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/accuracy
