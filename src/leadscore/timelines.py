@@ -424,18 +424,18 @@ def _rows(model: LeadModel, one: Tables, moments: Ints, asked: Collection[str] |
     Of columns that are not asked for nothing is known: they are missing.
     """
     features, lead = model.bundle.features, np.zeros(len(moments), np.int64)
+    wanted = {
+        j: feature
+        for j, (feature, column) in enumerate(zip(features, model.bundle.columns, strict=True))
+        if asked is None or column.name in asked
+    }
+    counted = {j: feature for j, feature in wanted.items() if isinstance(feature, EventFeature)}
+    numbers = prefixes(plan_of(tuple(counted.values())), one.events or NO_EVENTS, moments).T
     matrix = np.full((len(features), len(moments)), np.nan)
-    counted: list[int] = []
-    plan: list[EventFeature] = []
-    for j, (feature, column) in enumerate(zip(features, model.bundle.columns, strict=True)):
-        if asked is not None and column.name not in asked:
-            continue
-        if isinstance(feature, EventFeature):
-            counted.append(j)
-            plan.append(feature)
-        else:
+    matrix[list(counted)] = numbers
+    for j, feature in wanted.items():
+        if not isinstance(feature, EventFeature):
             matrix[j] = attribute(feature, one, lead, moments)
-    matrix[counted] = prefixes(plan_of(tuple(plan)), one.events or NO_EVENTS, moments).T
     return Snapshot(
         features=tuple(features),
         matrix=matrix.T,
