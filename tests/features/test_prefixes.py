@@ -66,6 +66,28 @@ def test_each_moment_to_the_last_bit(seed, size, without):
     assert found.tobytes("C") == np.array(one_by_one).tobytes()
 
 
+@pytest.mark.parametrize("half_life", [1e-7, 1e-3, 2.0, 1e4])
+@pytest.mark.parametrize("largest", [1.0, 1e6, 1e12])
+def test_decays_in_a_burst_and_long_after(half_life, largest, monkeypatch):
+    """Microseconds, minutes and years apart, in several parts, of either sign."""
+    monkeypatch.setattr("leadscore.features.prefixes._PAIRS", 2**12)
+    rng = np.random.default_rng(0)
+    gaps = rng.choice([1, 2, 1_000, 60_000_000, DAY, 400 * DAY], 200, p=[0.3, 0.1, 0.2, 0.2, 0.19, 0.01])
+    events = Events(
+        lead=np.zeros(200, np.int64),
+        at=NOW + np.cumsum(gaps),
+        type=rng.integers(0, 3, 200).astype(np.int32),
+        types=("a", "b", "c"),
+        value=rng.uniform(-largest, largest, 200),
+    )
+    names = ("decayed_count", "decayed_sum")
+    plan = plan_of(tuple(EventFeature(name, type, half_life=half_life) for name in names for type in "abc"))
+    moments = np.unique(np.concatenate([events.at, events.at + 1]))
+    found = prefixes(plan, events, moments)
+    one_by_one = [aggregate(plan, events, moments[[place]])[0] for place in range(len(moments))]
+    assert found.tobytes("C") == np.array(one_by_one).tobytes()
+
+
 @pytest.mark.parametrize("size", [0, 3])
 def test_no_moments_and_no_features(size):
     events = history(0, size)

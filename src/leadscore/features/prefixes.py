@@ -7,7 +7,7 @@ weight is rounded.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ _PAIRS = 2**17  # events x moments looked at at a time: they stay next to the pr
 _NEVER = np.iinfo(np.int64).max
 # Half-lives after which the largest that an event can bring is less than half a unit.
 _GONE: Mapping[str, int] = {"weights": 34, "values": 58}
+_SPAN = 64  # half-lives between events that are looked at together, so that weights are precise
+_SLACK = 2.0**-44  # beyond how much weights may be off
 # The least age is that of the latest time, and what stands for none.
 _EXTREME: Mapping[str, tuple[np.ufunc, int]] = {
     "latest": (np.maximum, np.iinfo(np.int64).min),
@@ -201,44 +203,60 @@ def _extremes(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
 
 
 def _decayed(term: Term, reads: _Reads, log: _Log, found: Floats) -> None:
-    """Add up what events bring after some half-lives, rounded one by one as in the kernel."""
-    moments, half_life = log.moments, term.half_life
-    column = term.column.take(log.atom)
-    worth = None
+    """Add up what events bring after some half-lives, rounded one by one as in the kernel.
+
+    Moments a microsecond apart are looked at together: where a little more than what an event brings at the
+    first of them and a little less than at the last round to the same number, it brings that at all of them.
+    """
+    moments, per_one, rate = log.moments, _PER_ONE[term.measure.name], -1.0 / (term.half_life * DAY)
+    column, worth = term.column.take(log.atom), np.ones(len(log))
     if term.measure.has == "value" and log.value is not None:
         worth = np.minimum(np.maximum(log.value, -LARGEST_VALUE), LARGEST_VALUE)
         column = np.where(np.isnan(worth), -1, column)
-    rows = np.flatnonzero(column >= 0)
-    rows = rows[np.argsort(column[rows], kind="stable")]
-    column, at, since = column[rows], log.at[rows], log.since[rows]
-    worth = None if worth is None else worth[rows]
-    gone = round(_GONE[term.measure.name] * half_life * DAY)
-    sums = np.zeros((len(moments), term.width), np.int64)
-    # Time from the first moment on: exact as a float, and so is every age.
-    first = moments.min(initial=_NEVER)
-    moment, happened = (moments - first).astype(np.float64)[:, None], (at - first).astype(np.float64)
-    step = max(1, _PAIRS // max(1, len(rows)))
-    room = np.empty(step * len(rows))
-    for block in (slice(start, start + step) for start in range(0, len(moments), step)):
-        start, end = moments[block][[0, -1]].tolist()
-        seen = np.flatnonzero((since <= end) & (at >= start - gone))
-        if not len(seen):
+    first = np.flatnonzero(np.append(True, moments[1:] - moments[:-1] > 1)[: len(moments)])
+    size = np.diff(first, append=len(moments))
+    start, end = moments[first], moments[first + size - 1]
+    since = end.searchsorted(log.since)
+    less = (1 - 2 * _SLACK) * math.exp2(rate * int((end - start).max(initial=0)))
+    sums, common = (np.zeros((term.width, len(own)), np.int64) for own in (moments, start))
+    for rows in _parts(column, log.at, max(1, _PAIRS // max(1, len(start))), -_SPAN / rate):
+        own, at, begun = column[rows], log.at[rows], since[rows]
+        gone = int(at.max()) + round(_GONE[term.measure.name] * term.half_life * DAY)
+        block = slice(int(begun.min()), int(start.searchsorted(gone, side="right")))
+        if block.start >= block.stop:
             continue
-        shape = len(moment[block]), len(seen)
-        brought = np.subtract(moment[block], happened[seen], out=room[: math.prod(shape)].reshape(shape))
-        brought *= -1.0 / (half_life * DAY)
-        np.exp2(brought, out=brought)
-        if worth is not None:
-            brought *= worth[seen]
-        brought *= WEIGHT if worth is None else VALUE
-        np.rint(brought, out=brought)
-        late = np.flatnonzero(since[seen] > start)
-        brought[:, late] *= since[seen[late]] <= moments[block, None]
-        own = column[seen]
+        origin = start[block.start]
+        weight = np.exp2((start[block] - origin) * rate) * (1 + _SLACK)
+        brought = np.multiply.outer(weight, np.exp2((origin - at) * rate) * worth[rows] * per_one)
+        least = brought * less
+        unsure = np.rint(brought, out=brought) != np.rint(least, out=least)
+        late = np.arange(block.start, min(block.stop, int(begun.max()) + 1))[:, None]
+        brought[: len(late)] *= begun <= late
+        here = np.flatnonzero(begun < block.stop)
+        unsure[begun[here] - block.start, here] = True
+        group, event = np.divmod(np.flatnonzero(unsure), len(rows))
+        brought[group, event] = 0
         edges = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
         # Whole weights are exact as floats; values may be larger.
-        units = brought if worth is None else brought.astype(np.int64)
-        sums[block, own[edges]] = np.add.reduceat(units, edges, axis=1)
+        units = brought if term.measure.has is None else brought.astype(np.int64)
+        common[own[edges], block] += np.add.reduceat(units, edges, axis=1).T.astype(np.int64)
+        times = size[group + block.start]
+        event, skipped = event.repeat(times), np.cumsum(times) - times
+        moment = (first[group + block.start] - skipped).repeat(times) + np.arange(len(event))
+        exact = np.rint(np.exp2((moments[moment] - at[event]) * rate) * worth[rows[event]] * per_one)
+        exact *= log.since[rows[event]] <= moments[moment]
+        np.add.at(sums, (own[event], moment), exact.astype(np.int64))
+    sums += common.repeat(size, axis=1)
     for target, _, some in reads.targets:
         columns = np.flatnonzero(reads.sets[some])
-        found[:, target] = sums[:, columns].sum(axis=1) / _PER_ONE[term.measure.name]
+        np.divide(sums[columns].sum(axis=0), per_one, out=found[:, target])
+
+
+def _parts(column: NDArray[np.intp], at: Ints, most: int, span: float) -> Iterator[NDArray[np.intp]]:
+    """Give events that have a column, in parts that follow each other in time, and by column within each."""
+    rows = np.flatnonzero(column >= 0)
+    while len(rows):
+        part = rows[:most]
+        part = part[: at[part].searchsorted(at[part[0]] + span, side="right")]
+        yield part[np.argsort(column[part], kind="stable")]
+        rows = rows[len(part) :]
