@@ -309,20 +309,19 @@ class Lookup:
         X = M.T.take(self._questions.columns, axis=0)
         np.putmask(X, np.abs(X) <= ZERO, 0.0)
         for kind, some in self._questions.kinds:
-            X[some] = self._seen(X[some], kind)
+            self._mend(X[some], kind)
         return X
 
-    def _seen(self, x: Floats, kind: int) -> Floats:
-        """Give what nodes of a kind compare: missing numbers as the infinity on their side."""
-        if kind == _CATEGORY:
-            return np.where((x > -1) & (x < _NO_CODE), x, _NO_CODE)
+    def _mend(self, x: Floats, kind: int) -> None:
+        """Put in what nodes of a kind compare: missing numbers as the infinity on their side."""
         missing, default_left = divmod(kind, 2)
-        if missing == 0:
-            return np.where(np.isnan(x), 0.0, x)
-        if missing == 2 and not default_left:
-            return x  # NaN is at most nothing
-        absent = np.isnan(x) | (x == 0) if missing == 1 else np.isnan(x)
-        return np.where(absent, -np.inf if default_left else np.inf, x)
+        if kind == _CATEGORY:
+            np.putmask(x, ~((x > -1) & (x < _NO_CODE)), _NO_CODE)
+        elif missing == 0:
+            np.putmask(x, np.isnan(x), 0.0)
+        elif missing == 1 or default_left:  # else NaN stays: it is at most nothing
+            absent = np.isnan(x) | (x == 0) if missing == 1 else np.isnan(x)
+            np.putmask(x, absent, -np.inf if default_left else np.inf)
 
     def _holds(self, sets: Floats, codes: Floats) -> Bools:
         """Say whether each set (row) has the codes, which are in one row for all or in a row each."""
