@@ -338,11 +338,13 @@ def main() -> None:
     load = os.getloadavg()[0]
     X = leads(30_000)
     scorer = BoostedScorer(n_jobs=THREADS).fit(X, outcomes(X))
+    if not given.quick:  # before the peers have threads of their own in this process
+        small = small_model()
+        single = one_lead(scorer.served_, X, small, small_model("hazard")[0])
     parts, bars = batch(scorer, X[: given.rows], given.rounds)
     if not given.quick:
-        small = small_model()
         for text, found in (
-            one_lead(scorer.served_, X, small, small_model("hazard")[0]),
+            single,
             cold(scorer.booster_, small),
             exact(),
             million(scorer),
