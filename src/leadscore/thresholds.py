@@ -15,6 +15,7 @@ from leadscore.policy.ledger import Entry
 from leadscore.policy.moves import Move, StageChange, counts, moves
 from leadscore.policy.policy import Policy, percent
 from leadscore.policy.preview import Preview, unread, without
+from leadscore.policy.rules import require_words
 from leadscore.policy.staging import require_fit
 from leadscore.policy.tuning import Aim, Tuning
 from leadscore.policy.tuning import tune as tune_on
@@ -232,11 +233,11 @@ def preview(
     Raises
     ------
     DataError
-        The draft is about a column that the model does not have, or a table breaks the contract.
+        The draft is about a column or a word that the model does not have, or a table breaks the contract.
     UsageError
         As for `LeadModel.score`, or nothing can be shown: the past does not tell, and no leads are given.
     """
-    require_fit(draft, model.bundle.columns)
+    _require_fit(draft, model)
     past, unseen = _past(model, draft, capacity, by)
     today = None
     if leads is not None:
@@ -286,14 +287,14 @@ def publish(
     Raises
     ------
     DataError
-        The draft is about a column that the model does not have.
+        The draft is about a column or a word that the model does not have.
     UsageError
         Another revision is in force by now, or the folder cannot be written to; then nothing has changed.
     ModelError
         The model or the log of its policies is altered.
     """
     model = load(folder)
-    require_fit(draft, model.bundle.columns)
+    _require_fit(draft, model)
     return ledger.publish(
         folder,
         draft,
@@ -438,6 +439,14 @@ def fixed_threshold(
     return FixedThresholdClassifier(
         frozen, threshold=line, pos_label=classifier.classes_[1], response_method="predict_proba"
     ).fit(None, classifier.classes_)
+
+
+def _require_fit(draft: Policy, model: LeadModel) -> None:
+    """Refuse a draft that cannot be applied, or has a new rule that could never hold."""
+    require_fit(draft, model.bundle.columns)
+    known = {*model.policy.suppress, *model.policy.fast_track}
+    new = [rule for rule in (*draft.suppress, *draft.fast_track) if rule not in known]
+    require_words(new, model.bundle.columns)
 
 
 def _past(

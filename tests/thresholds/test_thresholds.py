@@ -154,6 +154,10 @@ def test_a_model_without_a_past_is_previewed_on_leads(unlearned: Path, leads: pd
             {"suppress": (Rule("none", (Condition("hour", "at_least", 1),)),)},
             "(did you mean 'hours'?)",
         ),
+        (
+            {"fast_track": (Rule("met at a fair", (Condition("source", "in", ("Fair", "Fairs")),)),)},
+            "in the rule “met at a fair”; found 'Fairs' (did you mean 'Fair'?)",
+        ),
         ({"segment": "hours", "segments": {"9": Thresholds(0.1, 0.3)}}, "which holds numbers"),
         ({"segment": "region", "segments": {"EMEA": Thresholds(0.1, 0.3)}}, "'region'"),
         ({"segment": "source", "segments": {"Fairs": Thresholds(0.1, 0.3)}}, "did you mean 'Fair'?"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from leadscore.errors import UsageError, explain, nearest, shown
+from leadscore.errors import DataError, UsageError, explain, nearest, shown
 from leadscore.models.conditions import Condition
 from leadscore.models.matrix import Bools, Column, Floats
 
@@ -83,6 +83,42 @@ def in_words(rule: Rule) -> str:
     'industry is bank and size below 9'
     """
     return " and ".join(map(_condition, rule.when))
+
+
+def require_words(rules: Sequence[Rule], columns: Sequence[Column]) -> None:
+    """Refuse rules about a word that the model does not know: it takes all such words for one.
+
+    Parameters
+    ----------
+    rules : sequence of Rule
+        On columns that are there.
+    columns : sequence of Column
+        The model's.
+
+    Raises
+    ------
+    DataError
+        A word is none of its column's levels; the nearest is named.
+
+    Examples
+    --------
+    >>> rule = Rule("met at a fair", (Condition("source", "is", "Fairs"),))
+    >>> require_words([rule], [Column("source", ("Ads", "Fair"))])
+    Traceback (most recent call last):
+    leadscore.errors.DataError: expected a level of 'source' in the rule “met at a fair”; found 'Fairs' \
+(did you mean 'Fair'?); correct it, or train with a config that names it
+    """
+    levels = {column.name: column.levels for column in columns if column.levels is not None}
+    for rule in rules:
+        for condition in rule.when:
+            values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+            known = levels.get(condition.column)
+            strange = [word for word in values if isinstance(word, str) and known and word not in known]
+            if strange:
+                expected = f"a level of {shown(condition.column)!r} in the rule “{shown(rule.name)}”"
+                found = f"{shown(strange[0])!r}{nearest(strange[0], known or ())}"
+                do = "correct it, or train with a config that names it"
+                raise DataError(explain(expected, found, do))
 
 
 def rule_changes(field: str, before: Sequence[Rule], after: Sequence[Rule]) -> list[str]:
